@@ -1,0 +1,1 @@
+"""The Affix contract: generated protobuf messages and gRPC stubs, and nothing else."""

@@ -1,0 +1,1 @@
+"""The Affix service: gRPC over PostgreSQL and Redis."""

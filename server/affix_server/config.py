@@ -1,0 +1,46 @@
+"""Settings: one class, one row per knob, from the environment (design/contract.md, "Settings")."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Listen = Annotated[str, StringConstraints(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}$")]
+
+
+def _host_name() -> str:
+    return socket.gethostname() or "localhost"
+
+
+class Settings(BaseSettings):
+    """Every setting of a server; each is read from `AFFIX_` and its name in capitals.
+
+    Raises pydantic.ValidationError naming the setting when a value is not acceptable.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="AFFIX_", frozen=True, env_ignore_empty=True)
+
+    grpc_listen: Listen = Field("127.0.0.1:50051", description="where gRPC is served, host:port; port 0 picks one")
+    http_listen: Listen = Field("127.0.0.1:8080", description="where JSON-RPC is served, host:port; port 0 picks one")
+    postgres_dsn: str | None = Field(None, description="PostgreSQL, postgresql://…; `affix up` brings its own")
+    redis_url: str | None = Field(None, description="Redis or Valkey, redis://… or unix://…; `affix up` brings its own")
+    data_dir: Path = Field(Path(".affix"), description="where the embedded stores of `affix up` live")
+    instance_id: str = Field(
+        default_factory=_host_name, min_length=1, max_length=128, description="createdBy when a caller names none"
+    )
+    cache_ttl_seconds: int = Field(3600, ge=60, description="how long a settled entry stays in Redis")
+    operation_timeout_seconds: float = Field(5.0, gt=0, le=300, description="upper bound of any call")
+    max_content_bytes: int = Field(16 * 1024 * 1024, ge=1, description="largest content of one attachment")
+    max_message_bytes: int = Field(64 * 1024 * 1024, ge=4096, description="largest request or response")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged, at least")
+
+    @field_validator("grpc_listen", "http_listen")
+    @classmethod
+    def _port_in_range(cls, listen: str) -> str:
+        if int(listen.rpartition(":")[2]) > 65535:  # noqa: PLR2004
+            raise ValueError("the port must be at most 65535")
+        return listen

@@ -1,0 +1,106 @@
+"""What the services may ask of storage, and what it promises.
+
+Promises common to all methods, for one (task, key) or one task:
+
+- Linearizable: each call takes effect at one moment between its start and its
+  answer, whichever store serves it. A call that raises StorageUnavailableError
+  or DeadlineExceededError may have taken effect or not.
+- A write that returns without `pending` is committed by Postgres.
+- Parameters are already valid (validation.py).
+
+Errors common to all methods: StorageUnavailableError, DeadlineExceededError,
+CircuitOpenError. Others are named with the method. (design/storage.md)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from affix_server.domain import (
+    Attachment,
+    AttachmentType,
+    Content,
+    CountedTask,
+    Created,
+    Deleted,
+    DeletedTask,
+    NewTask,
+    Page,
+    Ref,
+    TaskChanges,
+    TaskPage,
+    TaskQuery,
+    WrittenTask,
+)
+
+
+class Attachments(Protocol):
+    """Attachments by (task, key)."""
+
+    async def create(self, ref: Ref, content: Content, created_by: str) -> Created:
+        """Store content under a key, replacing what is there.
+
+        A replacement keeps id, created_at and created_by. Raises TaskNotFoundError.
+        """
+        ...
+
+    async def get(self, ref: Ref) -> Attachment:
+        """Read one. Raises TaskNotFoundError, AttachmentNotFoundError."""
+        ...
+
+    async def batch_get(self, refs: Sequence[Ref]) -> list[Attachment]:
+        """Read several, in order. Raises AttachmentNotFoundError for the first that is missing.
+
+        Raises InvalidParamsError, without having read the contents, when the
+        answer would exceed the size limit.
+        """
+        ...
+
+    async def list(self, task_id: str, type_: AttachmentType | None, limit: int, offset: int) -> Page:
+        """Read a page in (created_at, key) order; `total_count` and `has_more` are exact.
+
+        Raises TaskNotFoundError, and InvalidParamsError, without having read
+        the contents, when the answer would exceed the size limit.
+        """
+        ...
+
+    async def delete(self, ref: Ref, deleted_by: str) -> Deleted:
+        """Delete one, content and all. Raises TaskNotFoundError, AttachmentNotFoundError."""
+        ...
+
+
+class Tasks(Protocol):
+    """The registry of tasks."""
+
+    async def create(self, new: NewTask, created_by: str) -> WrittenTask:
+        """Register a task. Raises ConflictError when its id is taken."""
+        ...
+
+    async def get(self, task_id: str) -> CountedTask:
+        """Read one. Raises TaskNotFoundError."""
+        ...
+
+    async def update(self, task_id: str, changes: TaskChanges, updated_by: str) -> WrittenTask:
+        """Change the fields that are set, all or none. Raises TaskNotFoundError."""
+        ...
+
+    async def list(self, query: TaskQuery) -> TaskPage:
+        """Read a page; `total_count` and `has_more` are exact."""
+        ...
+
+    async def complete(
+        self, task_id: str, worker_id: str | None, result: str | None, completed_by: str
+    ) -> WrittenTask:
+        """Mark as completed and store a result as the json attachment `result`, both or neither.
+
+        Raises TaskNotFoundError.
+        """
+        ...
+
+    async def delete(self, task_id: str, deleted_by: str) -> DeletedTask:
+        """Delete a task and all its attachments. Raises TaskNotFoundError.
+
+        A concurrent create on the task is refused or its attachment is gone too.
+        """
+        ...
