@@ -89,9 +89,7 @@ class Tasks(Protocol):
         """Read a page; `total_count` and `has_more` are exact."""
         ...
 
-    async def complete(
-        self, task_id: str, worker_id: str | None, result: str | None, completed_by: str
-    ) -> WrittenTask:
+    async def complete(self, task_id: str, worker_id: str | None, result: str | None, completed_by: str) -> WrittenTask:
         """Mark as completed and store a result as the json attachment `result`, both or neither.
 
         Raises TaskNotFoundError.
