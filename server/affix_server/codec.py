@@ -1,0 +1,195 @@
+"""Protobuf <-> domain, only here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from affix.v1 import attachments_pb2 as pb
+from affix.v1 import tasks_pb2 as tasks_pb
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from affix_server.domain import (
+    Attachment,
+    AttachmentType,
+    BinaryContent,
+    Content,
+    CountedTask,
+    Created,
+    Deleted,
+    DeletedTask,
+    JsonContent,
+    MarkdownContent,
+    Page,
+    Task,
+    TaskOrderBy,
+    TaskPage,
+    TaskStatus,
+    TextContent,
+    UrlContent,
+    WrittenTask,
+)
+
+_TYPES = {
+    pb.ATTACHMENT_TYPE_JSON: AttachmentType.JSON,
+    pb.ATTACHMENT_TYPE_MARKDOWN: AttachmentType.MARKDOWN,
+    pb.ATTACHMENT_TYPE_TEXT: AttachmentType.TEXT,
+    pb.ATTACHMENT_TYPE_URL: AttachmentType.URL,
+    pb.ATTACHMENT_TYPE_BINARY: AttachmentType.BINARY,
+}
+_TYPE_NUMBERS = {type_: number for number, type_ in _TYPES.items()}
+_STATUSES = {
+    tasks_pb.TASK_STATUS_PENDING: TaskStatus.PENDING,
+    tasks_pb.TASK_STATUS_IN_PROGRESS: TaskStatus.IN_PROGRESS,
+    tasks_pb.TASK_STATUS_COMPLETED: TaskStatus.COMPLETED,
+    tasks_pb.TASK_STATUS_FAILED: TaskStatus.FAILED,
+}
+_STATUS_NUMBERS = {status: number for number, status in _STATUSES.items()}
+_ORDER_BY = {
+    tasks_pb.TASK_ORDER_BY_CREATED_AT: TaskOrderBy.CREATED_AT,
+    tasks_pb.TASK_ORDER_BY_UPDATED_AT: TaskOrderBy.UPDATED_AT,
+    tasks_pb.TASK_ORDER_BY_PRIORITY: TaskOrderBy.PRIORITY,
+    tasks_pb.TASK_ORDER_BY_STATUS: TaskOrderBy.STATUS,
+    tasks_pb.TASK_ORDER_BY_ASSIGNED_TO: TaskOrderBy.ASSIGNED_TO,
+}
+
+
+def decode_type(number: pb.AttachmentType.ValueType) -> AttachmentType | None:
+    """Return the type, None if it is unspecified or not one of ours."""
+    return _TYPES.get(number)
+
+
+def decode_status(number: tasks_pb.TaskStatus.ValueType) -> TaskStatus | None:
+    """Return the status, None if it is unspecified or not one of ours."""
+    return _STATUSES.get(number)
+
+
+def decode_order_by(number: tasks_pb.TaskOrderBy.ValueType) -> TaskOrderBy | None:
+    """Return the order, None if it is unspecified or not one of ours."""
+    return _ORDER_BY.get(number)
+
+
+def decode_content(request: pb.CreateAttachmentRequest) -> Content | None:
+    """Return what is attached, None if nothing is."""
+    match request.WhichOneof("content"):
+        case "json":
+            return JsonContent(request.json.value)
+        case "markdown":
+            return MarkdownContent(request.markdown.content)
+        case "text":
+            return TextContent(request.text.content)
+        case "url":
+            return UrlContent(request.url.url)
+        case "binary":
+            binary = request.binary
+            return BinaryContent(binary.mime_type, binary.size if binary.HasField("size") else None)
+        case _:
+            return None
+
+
+def encode_attachment(attachment: Attachment) -> pb.Attachment:
+    """Return the message of an attachment."""
+    common: dict[str, Any] = {
+        "id": attachment.id,
+        "task_id": attachment.task_id,
+        "key": attachment.key,
+        "created_by": attachment.created_by,
+        "created_at": _timestamp(attachment.created_at),
+        "updated_at": _timestamp(attachment.updated_at),
+        "revision": attachment.revision,
+    }
+    match attachment.content:
+        case JsonContent(value):
+            return pb.Attachment(json=pb.JsonContent(value=value), **common)
+        case MarkdownContent(text):
+            return pb.Attachment(markdown=pb.MarkdownContent(content=text), **common)
+        case TextContent(text):
+            return pb.Attachment(text=pb.TextContent(content=text), **common)
+        case UrlContent(url):
+            return pb.Attachment(url=pb.UrlContent(url=url), **common)
+        case BinaryContent(mime_type, size):
+            return pb.Attachment(binary=pb.BinaryContent(mime_type=mime_type, size=size), **common)
+
+
+def encode_created(created: Created) -> pb.CreateAttachmentResponse:
+    """Return the answer to a create."""
+    return pb.CreateAttachmentResponse(
+        id=created.id,
+        task_id=created.task_id,
+        key=created.key,
+        type=_TYPE_NUMBERS[created.type],
+        created_at=_timestamp(created.created_at),
+        durability=_durability(pending=created.pending),
+        revision=created.revision,
+    )
+
+
+def encode_page(page: Page) -> pb.ListAttachmentsResponse:
+    """Return the answer to a list."""
+    return pb.ListAttachmentsResponse(
+        attachments=[encode_attachment(attachment) for attachment in page.attachments],
+        total_count=page.total_count,
+        has_more=page.has_more,
+        degraded=page.degraded,
+    )
+
+
+def encode_deleted(deleted: Deleted) -> pb.DeleteAttachmentResponse:
+    """Return the answer to a delete."""
+    return pb.DeleteAttachmentResponse(
+        id=deleted.id,
+        task_id=deleted.task_id,
+        key=deleted.key,
+        deleted_at=_timestamp(deleted.deleted_at),
+        durability=_durability(pending=deleted.pending),
+        revision=deleted.revision,
+    )
+
+
+def encode_task(task: Task, attachment_count: int) -> tasks_pb.Task:
+    """Return the message of a task."""
+    return tasks_pb.Task(
+        id=task.id,
+        text=task.text,
+        status=_STATUS_NUMBERS[task.status],
+        priority=task.priority,
+        metadata=task.metadata,
+        assigned_to=task.assigned_to or "",
+        created_by=task.created_by,
+        created_at=_timestamp(task.created_at),
+        updated_at=_timestamp(task.updated_at),
+        completed_at=None if task.completed_at is None else _timestamp(task.completed_at),
+        attachment_count=attachment_count,
+        revision=task.revision,
+    )
+
+
+def encode_counted(counted: CountedTask | WrittenTask) -> tasks_pb.Task:
+    """Return the message of a task with its count."""
+    return encode_task(counted.task, counted.attachment_count)
+
+
+def encode_task_page(page: TaskPage) -> tasks_pb.ListTasksResponse:
+    """Return the answer to a list of tasks."""
+    return tasks_pb.ListTasksResponse(
+        tasks=[encode_counted(task) for task in page.tasks], total_count=page.total_count, has_more=page.has_more
+    )
+
+
+def encode_deleted_task(deleted: DeletedTask) -> tasks_pb.DeleteTaskResponse:
+    """Return the answer to a task's deletion."""
+    return tasks_pb.DeleteTaskResponse(
+        id=deleted.id, deleted_at=_timestamp(deleted.deleted_at), durability=_durability(pending=deleted.pending)
+    )
+
+
+def task_durability(written: WrittenTask) -> pb.Durability.ValueType:
+    """Return how safely a task write is kept."""
+    return _durability(pending=written.pending)
+
+
+def _durability(*, pending: bool) -> pb.Durability.ValueType:
+    return pb.DURABILITY_PENDING if pending else pb.DURABILITY_COMMITTED
+
+
+def _timestamp(ms: int) -> Timestamp:
+    return Timestamp(seconds=ms // 1000, nanos=ms % 1000 * 1_000_000)

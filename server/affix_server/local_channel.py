@@ -1,0 +1,123 @@
+"""A grpc.aio channel that calls the servicers of this process directly, through the same interceptors.
+
+The network hop between shim and server costs more than everything else
+together (design/facts.md, "Speed"); with this channel there is none, and the
+shim does not know. Messages are passed on as they are, never serialized.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Generator, Mapping
+from typing import Any, NoReturn, Self
+
+import grpc
+from grpc.aio import AioRpcError, Metadata
+
+from affix_server.calls import Behavior
+from affix_server.handlers import Handler
+
+
+class LocalContext:
+    """A call's context, as calls.CallContext promises it."""
+
+    __slots__ = ("_deadline", "_metadata")
+
+    def __init__(self, metadata: Any, timeout: float | None) -> None:
+        """Begin a call with `timeout` seconds to run, None for as long as it takes."""
+        self._metadata = metadata
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+
+    def invocation_metadata(self) -> Any:
+        """Return what the caller sent beside the request."""
+        return self._metadata
+
+    def time_remaining(self) -> float | None:
+        """Return the seconds left until the caller's deadline, None if it has none."""
+        return None if self._deadline is None else max(self._deadline - time.monotonic(), 0.0)
+
+    def peer(self) -> str:
+        """Return who calls, in gRPC's form."""
+        return "inproc:"
+
+    async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Any = ()) -> NoReturn:
+        """End the call with the error that a client across the network would see."""
+        raise AioRpcError(code, Metadata(), Metadata(*trailing_metadata), details=details)
+
+
+class _LocalCall:
+    """What a multi-callable returns: something to await."""
+
+    __slots__ = ("_answer",)
+
+    def __init__(self, answer: Awaitable[Any]) -> None:
+        self._answer = answer
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._answer.__await__()
+
+
+class _LocalUnaryUnary:
+    """A method of this process, in the shape of grpc.aio.UnaryUnaryMultiCallable."""
+
+    __slots__ = ("_behavior",)
+
+    def __init__(self, handler: Handler | None) -> None:
+        behavior: Behavior | None = handler.unary_unary if handler is not None else None
+        self._behavior = behavior or _unimplemented
+
+    def __call__(self, request: Any, *, timeout: float | None = None, metadata: Any = None, **_options: Any) -> Any:
+        return _LocalCall(self._behavior(request, LocalContext(metadata or (), timeout)))
+
+
+async def _unimplemented(_request: Any, context: Any) -> NoReturn:
+    await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+    raise AssertionError("abort raises")
+
+
+def _refuse_stream(*_args: Any, **_options: Any) -> NoReturn:
+    raise AioRpcError(
+        grpc.StatusCode.UNIMPLEMENTED, Metadata(), Metadata(), details="Streaming calls need a channel over the network"
+    )
+
+
+class LocalChannel(grpc.aio.Channel):
+    """Reaches the unary methods of this process by their paths. It is always ready, and closing it does nothing."""
+
+    def __init__(self, handlers: Mapping[str, Handler]) -> None:
+        """Serve handlers by path, `/package.Service/Method`."""
+        self._handlers = handlers
+
+    def unary_unary(self, method: str, *_args: Any, **_options: Any) -> Any:
+        """Return what calls a method (grpc.aio.Channel.unary_unary)."""
+        return _LocalUnaryUnary(self._handlers.get(method))
+
+    def unary_stream(self, *_args: Any, **_options: Any) -> Any:
+        """Return what refuses to be called: generated stubs ask for all methods of a service."""
+        return _refuse_stream
+
+    stream_unary = unary_stream
+    stream_stream = unary_stream
+
+    async def close(self, grace: float | None = None) -> None:
+        """Do nothing: the handlers belong to the server."""
+
+    def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:  # noqa: ARG002, FBT001, FBT002 - gRPC's
+        """Return READY."""
+        return grpc.ChannelConnectivity.READY
+
+    async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
+        """Return once the state differs from READY, which it never does."""
+        if last_observed_state is grpc.ChannelConnectivity.READY:
+            await asyncio.get_running_loop().create_future()
+
+    async def channel_ready(self) -> None:
+        """Return at once."""
+
+    async def __aenter__(self) -> Self:
+        """Return the channel."""
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Do nothing, as `close`."""

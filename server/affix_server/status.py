@@ -1,0 +1,134 @@
+"""THE table: what an error is on the wire (design/contract.md, "Errors")."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+
+from affix_server.errors import (
+    AffixError,
+    AttachmentNotFoundError,
+    CircuitOpenError,
+    ConflictError,
+    DeadlineExceededError,
+    InvalidParamsError,
+    RateLimitedError,
+    StorageUnavailableError,
+    TaskNotFoundError,
+)
+
+DOMAIN = "affix"
+DETAILS_KEY = "grpc-status-details-bin"
+
+# What a storage error says, by method: the spec's words where it has them.
+_FAILURES = {
+    "CreateAttachment": "Failed to store attachment",
+    "GetAttachment": "Failed to retrieve attachment",
+    "ListAttachments": "Failed to retrieve attachments",
+    "DeleteAttachment": "Failed to delete attachment",
+    "BatchGetAttachments": "Failed to retrieve attachments",
+    "CreateTask": "Failed to store task",
+    "GetTask": "Failed to retrieve task",
+    "UpdateTask": "Failed to update task",
+    "ListTasks": "Failed to retrieve tasks",
+    "CompleteTask": "Failed to complete task",
+    "DeleteTask": "Failed to delete task",
+}
+_NOT_FOUND = {
+    "DeleteAttachment": "Attachment '{key}' not found for task {task_id}",
+    "BatchGetAttachments": "Attachment not found: {task_id}/{key}",
+}
+_NOT_FOUND_ELSEWHERE = "Attachment with key '{key}' not found for task {task_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class WireError:
+    """An error as gRPC carries it: a status code, a message, and google.rpc details."""
+
+    code: grpc.StatusCode
+    message: str
+    reason: str
+    details: tuple[Message, ...] = ()
+
+    def trailers(self) -> tuple[tuple[str, bytes], ...]:
+        """Return the trailing metadata that holds the details."""
+        status = status_pb2.Status(code=self.code.value[0], message=self.message)
+        for detail in self.details:
+            packed = AnyMessage()
+            packed.Pack(detail)
+            status.details.append(packed)
+        return ((DETAILS_KEY, status.SerializeToString()),)
+
+
+def wire_error(fault: BaseException, method: str, request: object) -> WireError:
+    """Say how an exception looks to whoever called `method` with `request`.
+
+    Anything but an AffixError is our bug, and none of its text is in the result.
+    """
+    if not isinstance(fault, AffixError):
+        return _error(grpc.StatusCode.INTERNAL, "Internal error", "INTERNAL")
+    subject = dict(_subject(request))
+    match fault:
+        case InvalidParamsError(violations=violations):
+            message = "; ".join(f"{violation.field} {violation.description}" for violation in violations)
+            bad = error_details_pb2.BadRequest()
+            for violation in violations:
+                bad.field_violations.add(field=violation.field, description=violation.description)
+            return _error(
+                grpc.StatusCode.INVALID_ARGUMENT, f"Invalid params: {message}", "INVALID_PARAMS", bad, **subject
+            )
+        case TaskNotFoundError(task_id=task_id):
+            return _not_found(f"Task {task_id} not found", "TASK_NOT_FOUND", "task", task_id, taskId=task_id)
+        case AttachmentNotFoundError(task_id=task_id, key=key):
+            message = _NOT_FOUND.get(method, _NOT_FOUND_ELSEWHERE).format(task_id=task_id, key=key)
+            name = f"{task_id}/{key}"
+            return _not_found(message, "ATTACHMENT_NOT_FOUND", "attachment", name, taskId=task_id, key=key)
+        case ConflictError(what=what, current_revision=revision):
+            return _error(grpc.StatusCode.ABORTED, what, "CONFLICT", **subject, currentRevision=str(revision))
+        case CircuitOpenError(retry_after_ms=ms):
+            message = _FAILURES.get(method, "Storage is unavailable")
+            return _error(grpc.StatusCode.UNAVAILABLE, message, "CIRCUIT_OPEN", _retry(ms), **subject)
+        case RateLimitedError(retry_after_ms=ms):
+            message = f"Too many calls: try again in {math.ceil(ms / 1000)} s"
+            return _error(grpc.StatusCode.RESOURCE_EXHAUSTED, message, "RATE_LIMITED", _retry(ms), **subject)
+        case StorageUnavailableError(cause=cause):
+            late = isinstance(fault, DeadlineExceededError)
+            code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.UNAVAILABLE
+            reason = "DEADLINE_EXCEEDED" if late else "STORAGE_UNAVAILABLE"
+            message = _FAILURES.get(method, "Storage is unavailable")
+            return _error(code, message, reason, **subject, cause=cause)
+    return _error(grpc.StatusCode.INTERNAL, "Internal error", "INTERNAL")
+
+
+def _subject(request: object) -> Iterator[tuple[str, str]]:
+    """Yield what a request is about, for a client that sees only the error."""
+    for name, field in (("taskId", "task_id"), ("key", "key")):
+        value = getattr(request, field, "")
+        if isinstance(value, str) and value:
+            yield name, value
+    # The messages of TaskService name the task `id`.
+    task_id = getattr(request, "id", "")
+    if isinstance(task_id, str) and task_id:
+        yield "taskId", task_id
+
+
+def _error(code: grpc.StatusCode, message: str, reason: str, *details: Message, **metadata: str) -> WireError:
+    info = error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata=metadata)
+    return WireError(code, message, reason, (info, *details))
+
+
+def _not_found(message: str, reason: str, kind: str, name: str, **metadata: str) -> WireError:
+    resource = error_details_pb2.ResourceInfo(resource_type=kind, resource_name=name)
+    return _error(grpc.StatusCode.NOT_FOUND, message, reason, resource, **metadata)
+
+
+def _retry(ms: int) -> error_details_pb2.RetryInfo:
+    delay = Duration(seconds=ms // 1000, nanos=ms % 1000 * 1_000_000)
+    return error_details_pb2.RetryInfo(retry_delay=delay)

@@ -1,0 +1,65 @@
+"""What either store may hold under a key: an attachment, or the tombstone of one."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from affix_server.domain import Attachment, AttachmentType, Content, Ref, Task
+
+_ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """A deleted attachment: its identity and when it went, never its content."""
+
+    ref: Ref
+    id: str
+    deleted_at: int
+    revision: int
+
+
+Entry = Attachment | Tombstone
+
+
+@dataclass(frozen=True, slots=True)
+class TaskTombstone:
+    """A deleted task."""
+
+    id: str
+    deleted_at: int
+    revision: int
+
+
+TaskEntry = Task | TaskTombstone
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A create, or a delete if `content` is None, on its way to Postgres."""
+
+    ref: Ref
+    content: Content | None
+    written_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class TooLarge:
+    """Stands for an entry that was not sent along because of its size in bytes."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class IndexLine:
+    """What an index says of one key."""
+
+    key: str
+    type: AttachmentType
+    created_at: int
+
+
+def random_suffix(length: int) -> str:
+    """Return characters of 0-9a-z from a secure source, for the random part of an id."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(length))

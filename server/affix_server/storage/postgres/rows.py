@@ -1,0 +1,98 @@
+"""Attachments and tasks as rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import asyncpg
+
+from affix_server.domain import (
+    Attachment,
+    AttachmentType,
+    BinaryContent,
+    Content,
+    JsonContent,
+    MarkdownContent,
+    Ref,
+    Task,
+    TaskStatus,
+    TextContent,
+    UrlContent,
+)
+from affix_server.storage.entries import Entry, TaskEntry, TaskTombstone, Tombstone
+
+# type, value, content, url, mime_type, size: as in the table.
+ContentColumns = tuple[str | None, str | None, str | None, str | None, str | None, int | None]
+
+
+def content_columns(content: Content | None) -> ContentColumns:
+    """Return the columns of a content; all null for a tombstone."""
+    match content:
+        case None:
+            return (None, None, None, None, None, None)
+        case JsonContent(value):
+            return ("json", value, None, None, None, None)
+        case MarkdownContent(text) | TextContent(text):
+            return (content.type.value, None, text, None, None, None)
+        case UrlContent(url):
+            return ("url", None, None, url, None, None)
+        case BinaryContent(mime_type, size):
+            return ("binary", None, None, None, mime_type, size)
+
+
+def content_bytes(content: Content | None) -> int:
+    """Return the size of a content in bytes of UTF-8, the figure that size limits are about."""
+    match content:
+        case JsonContent(text) | MarkdownContent(text) | TextContent(text) | UrlContent(text):
+            return len(text.encode())
+        case _:
+            return 0
+
+
+def parse_content(row: asyncpg.Record) -> Content:
+    """Return the content of a row that has one."""
+    match AttachmentType(row["type"]):
+        case AttachmentType.JSON:
+            return JsonContent(row["value"])
+        case AttachmentType.MARKDOWN:
+            return MarkdownContent(row["content"])
+        case AttachmentType.TEXT:
+            return TextContent(row["content"])
+        case AttachmentType.URL:
+            return UrlContent(row["url"])
+        case AttachmentType.BINARY:
+            return BinaryContent(row["mime_type"], row["size"])
+
+
+def parse_entry(ref: Ref, row: asyncpg.Record) -> Entry:
+    """Return the attachment or tombstone of a row."""
+    if row["deleted_at"] is not None:
+        return Tombstone(ref, row["id"], row["deleted_at"], row["revision"])
+    return Attachment(
+        id=row["id"],
+        task_id=ref.task_id,
+        key=ref.key,
+        content=parse_content(row),
+        created_by=row["created_by"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        revision=row["revision"],
+    )
+
+
+TASK_COLUMNS = """
+    t.id, t.text, t.status, t.priority, t.metadata, t.assigned_to, t.created_by, t.updated_by,
+    (extract(epoch FROM t.created_at) * 1000)::bigint AS created_at,
+    (extract(epoch FROM t.updated_at) * 1000)::bigint AS updated_at,
+    (extract(epoch FROM t.completed_at) * 1000)::bigint AS completed_at,
+    (extract(epoch FROM t.deleted_at) * 1000)::bigint AS deleted_at,
+    t.revision
+"""
+
+
+def parse_task(row: asyncpg.Record) -> TaskEntry:
+    """Return the task or tombstone of a row that has TASK_COLUMNS."""
+    if row["deleted_at"] is not None:
+        return TaskTombstone(row["id"], row["deleted_at"], row["revision"])
+    fields: dict[str, Any] = {name: row[name] for name in Task.__dataclass_fields__}
+    return Task(**{**fields, "status": TaskStatus(row["status"])})

@@ -1,0 +1,35 @@
+-- Makes tombstones of a task that is locked and of all its attachments: their contents go at once.
+--
+-- $1 id, $2 deleted_by, $3 highest revision seen so far
+-- Returns the tombstone's time and revision, and the keys that went with it.
+WITH clock AS (
+    SELECT revision, to_timestamp((revision / 1000) / 1000.0) AS at
+    FROM (
+        SELECT greatest(
+            (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
+            $3::bigint + 1,
+            (SELECT t.revision + 1 FROM tasks t WHERE t.id = $1),
+            (SELECT max(a.revision) + 1 FROM task_attachments a WHERE a.task_id = $1)
+        ) AS revision
+    ) AS highest
+),
+attachments AS (
+    UPDATE task_attachments SET
+        type = NULL, value = NULL, content = NULL, url = NULL, mime_type = NULL, size = NULL, content_bytes = 0,
+        updated_by = $2, updated_at = clock.at, deleted_at = clock.at, revision = clock.revision
+    FROM clock
+    WHERE task_id = $1 AND deleted_at IS NULL
+    RETURNING key
+),
+task AS (
+    UPDATE tasks SET
+        text = '', metadata = '{}', assigned_to = NULL,
+        updated_by = $2, updated_at = clock.at, deleted_at = clock.at, revision = clock.revision
+    FROM clock
+    WHERE id = $1
+    RETURNING tasks.deleted_at, tasks.revision
+)
+SELECT (extract(epoch FROM task.deleted_at) * 1000)::bigint AS deleted_at,
+       task.revision,
+       ARRAY(SELECT key FROM attachments) AS keys
+FROM task

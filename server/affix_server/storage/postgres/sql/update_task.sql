@@ -1,0 +1,24 @@
+-- Changes a task that is locked; a null leaves its column as it is.
+--
+-- $1 id, $2 text, $3 status, $4 priority, $5 metadata, $6 assigned_to, $7 updated_by,
+-- $8 highest revision seen so far
+UPDATE tasks AS t SET
+    text = coalesce($2, t.text),
+    status = coalesce($3, t.status),
+    priority = coalesce($4, t.priority),
+    metadata = coalesce($5::json, t.metadata),
+    assigned_to = coalesce($6, t.assigned_to),
+    updated_by = $7,
+    updated_at = to_timestamp((next.revision / 1000) / 1000.0),
+    completed_at = CASE
+        WHEN $3 = 'completed' THEN to_timestamp((next.revision / 1000) / 1000.0)
+        WHEN $3 IS NULL THEN t.completed_at
+    END,
+    revision = next.revision
+FROM (
+    SELECT greatest((extract(epoch FROM clock_timestamp()) * 1000000)::bigint, $8::bigint + 1, held.revision + 1) AS revision
+    FROM tasks held
+    WHERE held.id = $1
+) AS next
+WHERE t.id = $1
+RETURNING /* columns */

@@ -1,0 +1,69 @@
+-- One group commit: creates and deletes of different keys, each at most once.
+--
+-- $1 task_id[], $2 key[], $3 deletes[], $4 random part of a new id[], $5 type[], $6 value[],
+-- $7 content[], $8 url[], $9 mime_type[], $10 size[], $11 content_bytes[], $12 written_by[],
+-- $13 highest revision seen so far
+-- Returns a row for each input, in order: whether its task exists, and if anything was written, what.
+WITH input AS (
+    SELECT *
+    FROM unnest($1::text[], $2::text[], $3::bool[], $4::text[], $5::text[], $6::text[],
+                $7::text[], $8::text[], $9::text[], $10::bigint[], $11::bigint[], $12::text[])
+        WITH ORDINALITY AS i (task_id, key, deletes, suffix, type, value,
+                              content, url, mime_type, size, content_bytes, written_by, place)
+),
+-- Held until the commit, so that a task cannot be deleted between being found and being written to.
+task AS (
+    SELECT id FROM tasks WHERE id = ANY ($1) AND deleted_at IS NULL ORDER BY id FOR KEY SHARE
+),
+clock AS (
+    SELECT now, to_timestamp((now / 1000) / 1000.0) AS at
+    FROM greatest((extract(epoch FROM clock_timestamp()) * 1000000)::bigint, $13::bigint + 1) AS now
+),
+written AS (
+    INSERT INTO task_attachments AS a (
+        task_id, key, id, type, value, content, url, mime_type, size, content_bytes,
+        created_by, updated_by, created_at, updated_at, revision, deleted_at
+    )
+    SELECT i.task_id, i.key, 'ta-' || now / 1000 || '-' || i.suffix, i.type, i.value::json, i.content, i.url,
+           i.mime_type, i.size, i.content_bytes, i.written_by, i.written_by, at, at, now,
+           CASE WHEN i.deletes THEN at END
+    FROM input i
+    JOIN task ON task.id = i.task_id
+    CROSS JOIN clock
+    LEFT JOIN task_attachments AS held
+        ON i.deletes AND held.task_id = i.task_id AND held.key = i.key AND held.deleted_at IS NULL
+    WHERE NOT i.deletes OR held.key IS NOT NULL
+    -- One order for all writers, or two of them could wait for each other.
+    ORDER BY i.task_id, i.key
+    ON CONFLICT (task_id, key) DO UPDATE SET
+        id = CASE WHEN a.deleted_at IS NULL THEN a.id ELSE excluded.id END,
+        type = excluded.type,
+        value = excluded.value,
+        content = excluded.content,
+        url = excluded.url,
+        mime_type = excluded.mime_type,
+        size = excluded.size,
+        content_bytes = excluded.content_bytes,
+        created_by = CASE WHEN a.deleted_at IS NULL THEN a.created_by ELSE excluded.created_by END,
+        updated_by = excluded.updated_by,
+        created_at = CASE WHEN a.deleted_at IS NULL THEN a.created_at ELSE excluded.created_at END,
+        updated_at = to_timestamp((greatest(excluded.revision, a.revision + 1) / 1000) / 1000.0),
+        revision = greatest(excluded.revision, a.revision + 1),
+        deleted_at = CASE
+            WHEN excluded.deleted_at IS NOT NULL
+            THEN to_timestamp((greatest(excluded.revision, a.revision + 1) / 1000) / 1000.0)
+        END
+    WHERE a.deleted_at IS NULL OR excluded.deleted_at IS NULL
+    RETURNING a.*
+)
+SELECT i.place,
+       task.id IS NOT NULL AS task_exists,
+       w.id,
+       w.created_by,
+       (extract(epoch FROM w.created_at) * 1000)::bigint AS created_at,
+       (extract(epoch FROM w.updated_at) * 1000)::bigint AS updated_at,
+       w.revision
+FROM input i
+LEFT JOIN task ON task.id = i.task_id
+LEFT JOIN written w ON w.task_id = i.task_id AND w.key = i.key
+ORDER BY i.place

@@ -1,0 +1,144 @@
+"""The Redis half of attachments: entries and indexes."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter
+
+from affix_server.domain import AttachmentType, Ref
+from affix_server.storage.entries import Entry, IndexLine, TooLarge
+from affix_server.storage.redis import names
+from affix_server.storage.redis.client import RedisClient, Script, accept, is_wrong_type
+from affix_server.storage.redis.connection import Command, Reply
+from affix_server.storage.redis.hashes import CorruptEntryError, parse_entry
+from affix_server.storage.redis.publishing import DROP, PUT, TYPE_KEY, put
+from affix_server.storage.revisions import Revisions
+
+ENTRIES, PAGE = Script("entries"), Script("page")
+INDEX_BEGIN, INDEX_LOAD = Script("index_begin"), Script("index_load")
+SCRIPTS = (PUT, DROP, ENTRIES, PAGE, INDEX_BEGIN, INDEX_LOAD)
+
+# An index is built in one go by one request; what a dead builder left goes away by itself.
+BUILDING_TTL_SECONDS = 60
+
+Found = Entry | TooLarge | None
+
+
+@dataclass(frozen=True, slots=True)
+class CachedPage:
+    """A page as the index has it; an entry is None where its hash has expired."""
+
+    total_count: int
+    keys: tuple[str, ...]
+    entries: tuple[Found, ...]
+
+
+class Cache:
+    """What Redis knows of attachments. Each method but `build_index` is one round trip.
+
+    Every method raises StorageUnavailableError. An entry that is not whole, or
+    not a hash, is counted and dropped and reads as missing (design/storage.md, "A read").
+    """
+
+    def __init__(
+        self, client: RedisClient, revisions: Revisions, *, ttl_seconds: int, registry: CollectorRegistry
+    ) -> None:
+        """Use a client; settled entries and indexes live `ttl_seconds`."""
+        self._client = client
+        self._revisions = revisions
+        self._ttl = ttl_seconds
+        self._corrupt = Counter(
+            "affix_cache_corrupt_entries_total", "Redis entries that were not whole and were dropped", registry=registry
+        )
+
+    async def publish(self, entry: Entry, followed_by: Sequence[Command]) -> None:
+        """Make a committed write visible, then run what tells of it and removes its trace."""
+        await self._run([put(entry, self._ttl), *followed_by])
+
+    async def fill(self, entries: Iterable[Entry]) -> None:
+        """Put in what Postgres was found to hold, where Redis holds nothing as new."""
+        await self._run([put(entry, self._ttl) for entry in entries])
+
+    async def get(self, refs: Sequence[Ref]) -> list[Entry | None]:
+        """Read entries, whatever their size; None for what Redis does not have."""
+        replies = await self._client.pipeline([("HGETALL", names.entry(ref)) for ref in refs])
+        return [await self._parse(ref, reply) for ref, reply in zip(refs, replies, strict=True)]
+
+    async def batch_get(self, refs: Sequence[Ref], max_bytes: int) -> list[Found]:
+        """Read several; one larger than `max_bytes` comes as its size."""
+        by_task: dict[str, list[int]] = {}
+        for place, ref in enumerate(refs):
+            by_task.setdefault(ref.task_id, []).append(place)
+        commands = [ENTRIES([names.entry(refs[i]) for i in places], max_bytes) for places in by_task.values()]
+        found: list[Found] = [None] * len(refs)
+        for places, reply in zip(by_task.values(), await self._run(commands), strict=True):
+            for place, part in zip(places, reply, strict=True):
+                found[place] = await self._parse_sized(refs[place], part)
+        return found
+
+    async def page(
+        self, task_id: str, type_: AttachmentType | None, limit: int, offset: int, max_bytes: int
+    ) -> CachedPage | None:
+        """Read a page; None if the index is not complete. An entry larger than `max_bytes` comes as its size."""
+        command = PAGE([names.index(task_id, type_)], offset, limit, names.entry_prefix(task_id), max_bytes)
+        (reply,) = await self._run([command])
+        if reply is None:
+            return None
+        keys = tuple(key.decode() for key in reply[1::2])
+        found = [await self._parse_sized(Ref(task_id, key), part) for key, part in zip(keys, reply[2::2], strict=True)]
+        return CachedPage(reply[0], keys, tuple(found))
+
+    async def build_index(self, task_id: str, chunks: AsyncIterator[Sequence[IndexLine]]) -> bool:
+        """Build a task's indexes from what Postgres holds; False if they were lost meanwhile.
+
+        `chunks` must ask Postgres only when it is iterated: what is written after
+        the beginning is noted by put.lua, what was written before must be in it.
+        """
+        token = f"\x01{secrets.token_hex(8)}"
+        await self._run([INDEX_BEGIN(names.indexes(task_id), token, BUILDING_TTL_SECONDS)])
+        async for chunk in chunks:
+            if not await self._load(task_id, token, chunk, last=False):
+                return False
+        return await self._load(task_id, token, (), last=True)
+
+    async def forget_indexes(self, task_id: str) -> None:
+        """Drop a task's indexes, which were found not to tell the truth; the next list builds them anew."""
+        await self._run([("UNLINK", *names.indexes(task_id))])
+
+    async def run(self, commands: Sequence[Command]) -> None:
+        """Run commands made by Intents or publishing.py."""
+        await self._run(commands)
+
+    async def _load(self, task_id: str, token: str, chunk: Sequence[IndexLine], *, last: bool) -> bool:
+        lines: list[str | int] = []
+        for line in chunk:
+            # The task is not among the KEYS of index_load.lua, nor is the entry: two places less than in put.lua.
+            lines += (line.created_at, line.key, TYPE_KEY[line.type] - 2)
+        (loaded,) = await self._run([INDEX_LOAD(names.indexes(task_id), token, self._ttl, int(last), *lines)])
+        return bool(loaded)
+
+    async def _run(self, commands: Sequence[Command]) -> list[Reply]:
+        return [accept(reply) for reply in await self._client.pipeline(commands)] if commands else []
+
+    async def _parse_sized(self, ref: Ref, reply: Reply) -> Found:
+        return TooLarge(reply) if isinstance(reply, int) else await self._parse(ref, reply)
+
+    async def _parse(self, ref: Ref, reply: Reply) -> Entry | None:
+        if is_wrong_type(reply):
+            await self._drop(ref, "")
+            return None
+        try:
+            entry = parse_entry(ref, accept(reply))
+        except CorruptEntryError as fault:
+            await self._drop(ref, fault.revision)
+            return None
+        if entry is not None:
+            self._revisions.observe(entry.revision)
+        return entry
+
+    async def _drop(self, ref: Ref, revision: str) -> None:
+        self._corrupt.inc()
+        await self._run([DROP([names.entry(ref)], revision)])

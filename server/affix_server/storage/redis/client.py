@@ -1,0 +1,184 @@
+"""The Redis client: one shared connection, re-made when lost, with our scripts loaded."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import importlib.resources
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import hiredis
+
+from affix_server.errors import StartError, StorageUnavailableError
+from affix_server.storage.redis.connection import (
+    Command,
+    Connection,
+    ConnectionLostError,
+    Reply,
+    ReplyTimeoutError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a Redis URL points, and how to introduce oneself there."""
+
+    host: str
+    port: int
+    path: str | None
+    tls: bool
+    username: str | None
+    password: str | None
+    db: int
+
+    @classmethod
+    def parse(cls, url: str) -> Address:
+        """Parse `redis://`, `rediss://` or `unix://`; StartError says what is wrong with it."""
+        parts = urlsplit(url)
+        query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+        try:
+            db = int(query.get("db") or (parts.path.strip("/") if parts.scheme != "unix" else "") or 0)
+            port = parts.port or 6379
+        except ValueError:
+            raise StartError("AFFIX_REDIS_URL: the port and the database must be numbers") from None
+        if parts.scheme not in {"redis", "rediss", "unix"}:
+            raise StartError("AFFIX_REDIS_URL must begin with redis://, rediss:// or unix://")
+        secret = parts.password if parts.password is not None else query.get("password")
+        return cls(
+            host=parts.hostname or "localhost",
+            port=port,
+            path=unquote(parts.path) if parts.scheme == "unix" else None,
+            tls=parts.scheme == "rediss",
+            username=unquote(parts.username) if parts.username else query.get("username"),
+            password=unquote(secret) if secret else None,
+            db=db,
+        )
+
+    def greeting(self) -> list[Command]:
+        """Return the commands that open a session."""
+        commands: list[Command] = []
+        if self.password is not None:
+            commands.append(("AUTH", self.username, self.password) if self.username else ("AUTH", self.password))
+        if self.db:
+            commands.append(("SELECT", self.db))
+        commands.append(("CLIENT", "SETNAME", "affix"))
+        return commands
+
+
+class Script:
+    """A Lua script from `lua/`, called by its SHA-1."""
+
+    def __init__(self, name: str) -> None:
+        """Read `lua/{name}.lua`."""
+        self.source = (importlib.resources.files(__package__) / "lua" / f"{name}.lua").read_text()
+        self.sha = hashlib.sha1(self.source.encode()).hexdigest()  # noqa: S324 - Redis names scripts so
+
+    def __call__(self, keys: Sequence[str | bytes], *args: str | bytes | float) -> Command:
+        """Return the command that runs it."""
+        return ("EVALSHA", self.sha, len(keys), *keys, *args)
+
+
+class RedisClient:
+    """Runs pipelines on one connection; safe for any number of concurrent callers.
+
+    Every method raises StorageUnavailableError when Redis cannot be reached or
+    does not answer within `timeout` seconds; the commands may have been done then.
+    """
+
+    def __init__(self, url: str, *, reply_timeout: float, scripts: Sequence[Script]) -> None:
+        """Remember where Redis is; `connect` or the first command connects."""
+        self._address = Address.parse(url)
+        self._timeout = reply_timeout
+        self._scripts = scripts
+        self._connection: Connection | None = None
+        self._connecting = asyncio.Lock()
+
+    async def connect(self) -> None:
+        """Connect now, if not connected."""
+        await self._ready()
+
+    async def close(self) -> None:
+        """Close the connection; what is in flight fails."""
+        if self._connection is not None:
+            self._connection.close()
+
+    async def pipeline(self, commands: Sequence[Command]) -> list[Reply]:
+        """Run commands in one round trip and return their replies in order.
+
+        A reply may be a hiredis.ReplyError: the caller knows which it can take.
+        """
+        connection = self._connection
+        try:
+            if connection is None or not connection.usable:
+                connection = await self._ready()
+            replies = await connection.send(commands)
+            if any(isinstance(reply, hiredis.ReplyError) for reply in replies):
+                await self._rerun_unknown_scripts(connection, commands, replies)
+        except ReplyTimeoutError:
+            raise StorageUnavailableError("Cache connection timeout") from None
+        except (ConnectionLostError, OSError):
+            raise StorageUnavailableError("Cache connection failed") from None
+        return replies
+
+    async def execute(self, *command: str | bytes | float) -> Reply:
+        """Run one command; an error reply raises StorageUnavailableError."""
+        return accept((await self.pipeline((command,)))[0])
+
+    async def _rerun_unknown_scripts(
+        self, connection: Connection, commands: Sequence[Command], replies: list[Reply]
+    ) -> None:
+        """After a SCRIPT FLUSH: load ours again and run the calls that were refused."""
+        refused = [i for i, reply in enumerate(replies) if _is_error(reply, "NOSCRIPT")]
+        if refused:
+            loads: list[Command] = [("SCRIPT", "LOAD", script.source) for script in self._scripts]
+            again = await connection.send([*loads, *(commands[i] for i in refused)])
+            for i, reply in zip(refused, again[len(loads) :], strict=True):
+                replies[i] = reply
+
+    async def _ready(self) -> Connection:
+        async with self._connecting:
+            if self._connection is None or not self._connection.usable:
+                try:
+                    async with asyncio.timeout(self._timeout):
+                        self._connection = await self._open()
+                except TimeoutError:
+                    raise ReplyTimeoutError("no connection in time") from None
+            return self._connection
+
+    async def _open(self) -> Connection:
+        loop = asyncio.get_running_loop()
+        address = self._address
+
+        def new_connection() -> Connection:
+            return Connection(self._timeout)
+
+        if address.path is not None:
+            _, connection = await loop.create_unix_connection(new_connection, address.path)
+        else:
+            context = ssl.create_default_context() if address.tls else None
+            _, connection = await loop.create_connection(new_connection, address.host, address.port, ssl=context)
+        greeting = [*address.greeting(), *(("SCRIPT", "LOAD", script.source) for script in self._scripts)]
+        for reply in await connection.send(greeting):
+            if isinstance(reply, hiredis.ReplyError):
+                connection.close()
+                raise ConnectionLostError(str(reply))
+        return connection
+
+
+def _is_error(reply: Reply, kind: str) -> bool:
+    return isinstance(reply, hiredis.ReplyError) and str(reply).startswith(kind)
+
+
+def is_wrong_type(reply: Reply) -> bool:
+    """Tell whether a key held another Redis type than ours."""
+    return _is_error(reply, "WRONGTYPE")
+
+
+def accept(reply: Reply) -> Reply:
+    """Return a reply; an error reply raises StorageUnavailableError, its text kept from callers."""
+    if isinstance(reply, hiredis.ReplyError):
+        raise StorageUnavailableError("Cache refused the operation") from reply
+    return reply

@@ -1,0 +1,36 @@
+-- Adds what Postgres held to the indexes being built, without touching what was noted since.
+--
+-- KEYS the indexes: of all keys first, then of each type
+-- ARGV 1 the builder's token, 2 TTL in seconds of a complete index, 3 '1' if this is the last part,
+--      4.. createdAt in ms, key, number of the type's index in KEYS, and so on
+-- Returns 1, or 0 if an index was lost meanwhile and building must begin again.
+local building = {}
+for i, index in ipairs(KEYS) do
+  if redis.call('ZSCORE', index, ARGV[1]) then
+    building[i] = { index, 'NX' }
+  elseif not redis.call('ZSCORE', index, '') then
+    return 0
+  end
+end
+for at = 4, #ARGV, 3 do
+  local of_type = tonumber(ARGV[at + 2])
+  for _, i in ipairs({ 1, of_type }) do
+    if building[i] then
+      local add = building[i]
+      add[#add + 1] = ARGV[at]
+      add[#add + 1] = ARGV[at + 1]
+    end
+  end
+end
+for _, add in pairs(building) do
+  if #add > 2 then
+    redis.call('ZADD', unpack(add))
+  end
+  if ARGV[3] == '1' then
+    redis.call('ZREMRANGEBYSCORE', add[1], '+inf', '+inf')
+    redis.call('ZREMRANGEBYSCORE', add[1], '-inf', '-inf')
+    redis.call('ZADD', add[1], '-inf', '')
+    redis.call('EXPIRE', add[1], ARGV[2])
+  end
+end
+return 1

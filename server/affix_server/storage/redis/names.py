@@ -1,0 +1,57 @@
+"""The names of everything Affix keeps in Redis (design/storage.md, "Names in Redis")."""
+
+from __future__ import annotations
+
+from affix_server.domain import AttachmentType, Ref
+
+INTENTS = "cb:intents"
+TYPES = tuple(AttachmentType)
+
+
+def task(task_id: str) -> str:
+    """Name the hash of a task."""
+    return f"cb:task:{task_id}"
+
+
+def entry(ref: Ref) -> str:
+    """Name the hash of an attachment."""
+    return f"cb:task:{ref.task_id}:attachment:{ref.key}"
+
+
+def entry_prefix(task_id: str) -> str:
+    """Return what the names of all attachments of a task begin with."""
+    return f"cb:task:{task_id}:attachment:"
+
+
+def index(task_id: str, type_: AttachmentType | None = None) -> str:
+    """Name the sorted set of a task's keys, or of its keys of one type."""
+    return f"cb:task:{task_id}:attachments" if type_ is None else f"cb:task:{task_id}:attachments:{type_}"
+
+
+def indexes(task_id: str) -> list[str]:
+    """Name all sorted sets of a task: of all keys first, then one a type, in the order of TYPES."""
+    return [index(task_id), *(index(task_id, type_) for type_ in TYPES)]
+
+
+def stream(event: str) -> str:
+    """Name the stream of an event type."""
+    return f"cb:stream:{event}"
+
+
+def intent(ref: Ref, writer: str) -> str:
+    """Name one writer's intent to write a key; a task itself is the empty key.
+
+    The writer is part of it, so that one process that is done cannot erase the trace of
+    another that is not (docs/decisions/0004-intents-name-their-writer.md).
+    """
+    return f"{ref.task_id}:{ref.key}\x1f{writer}"
+
+
+def parse_intent(member: bytes) -> Ref | None:
+    """Return what an intent is about; None if the member is not one of ours."""
+    try:
+        name, _, _ = member.decode().partition("\x1f")
+    except UnicodeDecodeError:
+        return None
+    task_id, colon, key = name.partition(":")
+    return Ref(task_id, key) if task_id and colon else None

@@ -1,0 +1,58 @@
+"""The Redis half of tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from affix_server.domain import Ref
+from affix_server.storage.entries import Entry, TaskEntry
+from affix_server.storage.redis import names
+from affix_server.storage.redis.client import RedisClient, Script, accept
+from affix_server.storage.redis.connection import Command
+from affix_server.storage.redis.hashes import CorruptEntryError, parse_task
+from affix_server.storage.redis.publishing import DROP, TASK_PUT, put, put_task
+
+TASK_GET = Script("task_get")
+SCRIPTS = (TASK_PUT, TASK_GET)
+
+_UNLINK_AT_ONCE = 1000
+
+
+class TaskCache:
+    """What Redis knows of tasks. Every method raises StorageUnavailableError."""
+
+    def __init__(self, client: RedisClient, *, ttl_seconds: int) -> None:
+        """Use a client; settled tasks live `ttl_seconds`."""
+        self._client = client
+        self._ttl = ttl_seconds
+
+    async def get(self, task_id: str) -> tuple[TaskEntry | None, int | None]:
+        """Read a task and the number of its attachments, None for what Redis does not know, in one round trip."""
+        command = TASK_GET([names.task(task_id), names.index(task_id)])
+        hash_, count = accept((await self._client.pipeline((command,)))[0])
+        try:
+            task = parse_task(task_id, hash_)
+        except CorruptEntryError as fault:
+            await self.run([DROP([names.task(task_id)], fault.revision)])
+            task = None
+        return task, (count if count >= 0 else None)
+
+    async def publish(self, task: TaskEntry, attachments: Sequence[Entry], followed_by: Sequence[Command]) -> None:
+        """Make a committed write visible, with the attachments of the same commit, then run what follows."""
+        puts = [put(entry, self._ttl) for entry in attachments]
+        await self.run([put_task(task, self._ttl), *puts, *followed_by])
+
+    async def fill(self, task: TaskEntry) -> None:
+        """Put in what Postgres was found to hold, if Redis holds nothing as new."""
+        await self.run([put_task(task, self._ttl)])
+
+    async def drop_entries(self, task_id: str, keys: Sequence[str]) -> None:
+        """Remove the attachments of a deleted task, once its tombstone keeps new ones out."""
+        for start in range(0, len(keys), _UNLINK_AT_ONCE):
+            some = [names.entry(Ref(task_id, key)) for key in keys[start : start + _UNLINK_AT_ONCE]]
+            await self.run([("UNLINK", *some)])
+
+    async def run(self, commands: Sequence[Command]) -> None:
+        """Run commands made by Intents or publishing.py."""
+        for reply in await self._client.pipeline(commands):
+            accept(reply)

@@ -1,0 +1,173 @@
+"""The rules of the contract for what callers send (design/contract.md, "Attachments" and "Tasks")."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+from affix_server import json_text
+from affix_server.domain import BinaryContent, Content, JsonContent, MarkdownContent, TextContent, UrlContent
+from affix_server.errors import InvalidParamsError, Violation
+
+MAX_TASK_ID = 128
+MAX_KEY = 100
+MAX_URL = 8192
+MAX_MIME_TYPE = 1024
+MAX_BATCH = 100
+MAX_LIST = 100
+MAX_TASK_LIST = 1000
+MAX_TASK_TEXT = 500
+MAX_NAME = 128
+MAX_PRIORITY = 100
+
+_TASK_ID = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
+_KEY = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,100}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# RFC 3986 section 3.1 and 2; other letters than ASCII as RFC 3987 has them.
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
+_NOT_IN_URI = re.compile(r"[\x00-\x20\x7f-\xa0<>\"\\^`{|}\u2028\u2029]")
+_REFUSED_SCHEMES = frozenset({"javascript", "data", "vbscript"})
+# RFC 6838 section 4.2 for the names, RFC 2045 section 5.1 for the parameters.
+_NAME = r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"
+_ATOM = r"[!#$%&'*+.0-9A-Z^_`a-z{|}~-]+"
+_QUOTED = r'"(?:[^"\\\x00-\x1f\x7f-\U0010ffff]|\\[\x20-\x7e])*"'
+_MIME_TYPE = re.compile(rf"{_NAME}/{_NAME}(?:[ \t]*;[ \t]*{_ATOM}=(?:{_ATOM}|{_QUOTED}))*")
+
+
+class Checks:
+    """Collects what is wrong with one request, so that a caller hears all of it at once."""
+
+    def __init__(self) -> None:
+        """Begin with nothing wrong."""
+        self._violations: list[Violation] = []
+
+    def fail(self, field: str, description: str) -> None:
+        """Note one fault, as a predicate of the field."""
+        self._violations.append(Violation(field, description))
+
+    def done(self) -> None:
+        """Raise InvalidParamsError if anything was wrong."""
+        if self._violations:
+            raise InvalidParamsError(*self._violations)
+
+    def task_id(self, value: str, field: str = "task_id") -> None:
+        """Require 1-128 of `A-Z a-z 0-9 . _ -`."""
+        if _TASK_ID.fullmatch(value):
+            return
+        if not value:
+            self.fail(field, "is required")
+        elif len(value) > MAX_TASK_ID:
+            self.fail(field, f"must be 1 to {MAX_TASK_ID} characters, not {len(value)}")
+        else:
+            self.fail(field, "must consist of A-Z a-z 0-9 . _ - only")
+
+    def key(self, value: str, field: str = "key") -> None:
+        """Require 1-100 Unicode code points, any but control characters."""
+        if _KEY.fullmatch(value):
+            return
+        if not value:
+            self.fail(field, "is required")
+        elif len(value) > MAX_KEY:
+            self.fail(field, f"must be 1 to {MAX_KEY} characters, not {len(value)}")
+        else:
+            self.fail(field, "must not contain control characters")
+
+    def content(self, content: Content, max_bytes: int) -> None:
+        """Check what is attached, by its type."""
+        match content:
+            case JsonContent(value):
+                self.json(value, "json.value", max_bytes)
+            case MarkdownContent(text):
+                self.text(text, "markdown.content", max_bytes)
+            case TextContent(text):
+                self.text(text, "text.content", max_bytes)
+            case UrlContent(url):
+                self.url(url)
+            case BinaryContent(mime_type, size):
+                self.mime_type(mime_type)
+                if size is not None and size < 1:
+                    self.fail("binary.size", f"must be 1 or more, not {size}")
+
+    def json(self, value: str, field: str, max_bytes: int) -> None:
+        """Require any JSON value as its text, at most `max_bytes` of UTF-8 and 128 levels."""
+        if not value:
+            self.fail(field, "is required: a JSON value as text")
+        elif self._fits(value, field, max_bytes) and (fault := json_text.fault(value)):
+            self.fail(field, fault)
+
+    def json_object(self, value: str, field: str, max_bytes: int) -> None:
+        """Check that a text is a JSON object."""
+        before = len(self._violations)
+        self.json(value, field, max_bytes)
+        if len(self._violations) == before and not json_text.is_object(value):
+            self.fail(field, "must be a JSON object")
+
+    def text(self, value: str, field: str, max_bytes: int) -> None:
+        """Require any text without U+0000, which Postgres cannot hold."""
+        if self._fits(value, field, max_bytes) and "\0" in value:
+            self.fail(field, "must not contain U+0000")
+
+    def url(self, url: str) -> None:
+        """Require an absolute URI (RFC 3986) of at most 8,192 characters, and none that runs as a script."""
+        field = "url.url"
+        if not url:
+            self.fail(field, "is required")
+        elif len(url) > MAX_URL:
+            self.fail(field, f"must be at most {MAX_URL} characters, not {len(url)}")
+        elif not (parts := _SCHEME.fullmatch(url)) or not parts[2]:
+            self.fail(field, "must be an absolute URI with a scheme, such as https://example.com/")
+        elif parts[1].lower() in _REFUSED_SCHEMES:
+            self.fail(field, f"must not have the scheme {parts[1].lower()}:")
+        elif _NOT_IN_URI.search(url):
+            self.fail(field, 'must be a URI: spaces, control characters and <>"\\^`{|} have to be percent-encoded')
+        elif parts[1].lower() in {"http", "https"} and not _has_host(url):
+            self.fail(field, "must name a host")
+
+    def mime_type(self, mime_type: str) -> None:
+        """Require `type/subtype` (RFC 6838), with parameters (RFC 2045) allowed."""
+        field = "binary.mime_type"
+        if not mime_type:
+            self.fail(field, "is required")
+        elif len(mime_type) > MAX_MIME_TYPE:
+            self.fail(field, f"must be at most {MAX_MIME_TYPE} characters, not {len(mime_type)}")
+        elif not _MIME_TYPE.fullmatch(mime_type):
+            self.fail(field, "must be type/subtype, such as application/pdf or text/plain; charset=utf-8")
+
+    def number(self, value: int, field: str, least: int, most: int | None) -> None:
+        """Require an integer within bounds, both included."""
+        if value < least or (most is not None and value > most):
+            bounds = f"{least} or more" if most is None else f"{least} to {most}"
+            self.fail(field, f"must be {bounds}, not {value}")
+
+    def task_text(self, text: str, field: str = "text") -> None:
+        """Require 1-500 Unicode code points without U+0000."""
+        if not 1 <= len(text) <= MAX_TASK_TEXT:
+            self.fail(field, f"must be 1 to {MAX_TASK_TEXT} characters, not {len(text)}" if text else "is required")
+        elif "\0" in text:
+            self.fail(field, "must not contain U+0000")
+
+    def name(self, name: str, field: str) -> None:
+        """Require a worker's or an instance's name: 1-128 code points without control characters."""
+        if not 1 <= len(name) <= MAX_NAME:
+            self.fail(field, f"must be 1 to {MAX_NAME} characters, not {len(name)}")
+        elif _CONTROL.search(name):
+            self.fail(field, "must not contain control characters")
+
+    def count(self, count: int, field: str, most: int) -> None:
+        """Check the number of items of a batch."""
+        if not 1 <= count <= most:
+            self.fail(field, f"must have 1 to {most} items, not {count}")
+
+    def _fits(self, value: str, field: str, max_bytes: int) -> bool:
+        # Four bytes a character at most, one at least: most texts need no encoding to be measured.
+        if len(value) * 4 <= max_bytes or (size := len(value.encode())) <= max_bytes:
+            return True
+        self.fail(field, f"must be at most {max_bytes} bytes, not {size}")
+        return False
+
+
+def _has_host(url: str) -> bool:
+    try:
+        return bool(urlsplit(url).hostname)
+    except ValueError:
+        return False
