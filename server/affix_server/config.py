@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Listen = Annotated[str, StringConstraints(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}$")]
+
+# What a message holds beside the content of an attachment: its key, its ids.
+MESSAGE_ROOM = 64 * 1024
 
 
 def _host_name() -> str:
@@ -35,7 +38,7 @@ class Settings(BaseSettings):
     cache_ttl_seconds: int = Field(3600, ge=60, description="how long a settled entry stays in Redis")
     operation_timeout_seconds: float = Field(5.0, gt=0, le=300, description="upper bound of any call")
     max_content_bytes: int = Field(16 * 1024 * 1024, ge=1, description="largest content of one attachment")
-    max_message_bytes: int = Field(64 * 1024 * 1024, ge=4096, description="largest request or response")
+    max_message_bytes: int = Field(64 * 1024 * 1024, ge=1024 * 1024, description="largest request or response")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged, at least")
 
     @field_validator("grpc_listen", "http_listen")
@@ -44,3 +47,12 @@ class Settings(BaseSettings):
         if int(listen.rpartition(":")[2]) > 65535:  # noqa: PLR2004
             raise ValueError("the port must be at most 65535")
         return listen
+
+    @model_validator(mode="after")
+    def _message_holds_content(self) -> Self:
+        if self.max_message_bytes < self.max_content_bytes + MESSAGE_ROOM:
+            raise ValueError(
+                f"AFFIX_MAX_MESSAGE_BYTES must exceed AFFIX_MAX_CONTENT_BYTES by {MESSAGE_ROOM} or more, "
+                "for a message to hold the largest content"
+            )
+        return self

@@ -1,0 +1,145 @@
+"""All wiring of storage: both stores, the repositories over them, the background jobs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from affix_server.config import Settings
+from affix_server.errors import StartError, StorageUnavailableError
+from affix_server.storage.postgres.attachments import AttachmentTable
+from affix_server.storage.postgres.database import Database, open_database
+from affix_server.storage.postgres.migrate import missing_migrations
+from affix_server.storage.postgres.tasks import TaskTable
+from affix_server.storage.postgres.writer import GroupCommitWriter
+from affix_server.storage.reconciler import Reconciler
+from affix_server.storage.redis import cache as redis_cache
+from affix_server.storage.redis import task_cache as redis_task_cache
+from affix_server.storage.redis.cache import Cache
+from affix_server.storage.redis.client import RedisClient
+from affix_server.storage.redis.intents import Intents
+from affix_server.storage.redis.task_cache import TaskCache
+from affix_server.storage.repository import AttachmentRepository
+from affix_server.storage.revisions import Revisions
+from affix_server.storage.task_repository import TaskRepository
+
+# A frozen Redis is found out well within an operation's time.
+_REDIS_TIMEOUT_SECONDS = 1.0
+_RECONCILE_EVERY_SECONDS = 5.0
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """The parts of storage, wired together: the services use the first two."""
+
+    attachments: AttachmentRepository
+    tasks: TaskRepository
+    cache: Cache
+    task_cache: TaskCache
+    intents: Intents
+    attachment_table: AttachmentTable
+    task_table: TaskTable
+    writer: GroupCommitWriter
+    reconciler: Reconciler
+
+
+async def open_storage(settings: Settings, registry: CollectorRegistry, stack: AsyncExitStack) -> Storage:
+    """Connect to both stores and start the background jobs; `stack` ends and closes them all.
+
+    Raises StartError when a store cannot be reached or its schema is behind.
+    """
+    database = await _open_postgres(settings, stack)
+    client = await _open_redis(settings, stack)
+    storage = _compose(settings, registry, database, client)
+    _background(stack, "group_commit", storage.writer.run())
+    _background(stack, "reconciler", storage.reconciler.run(_RECONCILE_EVERY_SECONDS))
+    # Unwound first: writes that outlive their callers still need all of the above.
+    stack.push_async_callback(storage.tasks.close)
+    stack.push_async_callback(storage.attachments.close)
+    return storage
+
+
+def _compose(settings: Settings, registry: CollectorRegistry, database: Database, client: RedisClient) -> Storage:
+    revisions, intents = Revisions(), Intents(client)
+    cache = Cache(client, revisions, ttl_seconds=settings.cache_ttl_seconds, registry=registry)
+    task_cache = TaskCache(client, ttl_seconds=settings.cache_ttl_seconds)
+    table, task_table = AttachmentTable(database, revisions), TaskTable(database, revisions)
+    writer = GroupCommitWriter(table)
+    return Storage(
+        attachments=AttachmentRepository(
+            cache=cache,
+            task_cache=task_cache,
+            intents=intents,
+            table=table,
+            writer=writer,
+            max_message_bytes=settings.max_message_bytes,
+            registry=registry,
+        ),
+        tasks=TaskRepository(cache=task_cache, intents=intents, table=task_table),
+        cache=cache,
+        task_cache=task_cache,
+        intents=intents,
+        attachment_table=table,
+        task_table=task_table,
+        writer=writer,
+        reconciler=Reconciler(
+            cache=cache,
+            task_cache=task_cache,
+            intents=intents,
+            attachments=table,
+            tasks=task_table,
+            registry=registry,
+        ),
+    )
+
+
+async def _open_postgres(settings: Settings, stack: AsyncExitStack) -> Database:
+    if settings.postgres_dsn is None:
+        raise StartError("AFFIX_POSTGRES_DSN is not set: where is PostgreSQL?")
+    database = await open_database(settings.postgres_dsn, operation_timeout=settings.operation_timeout_seconds)
+    stack.push_async_callback(database.close)
+    try:
+        async with database.connection() as connection:
+            missing = await missing_migrations(connection)
+    except StorageUnavailableError as fault:
+        raise StartError(f"cannot use PostgreSQL (AFFIX_POSTGRES_DSN): {fault.cause}") from None
+    if missing:
+        raise StartError(f"the database lacks {', '.join(missing)}: run `affix migrate`")
+    return database
+
+
+async def _open_redis(settings: Settings, stack: AsyncExitStack) -> RedisClient:
+    if settings.redis_url is None:
+        raise StartError("AFFIX_REDIS_URL is not set: where is Redis?")
+    scripts = (*redis_cache.SCRIPTS, *redis_task_cache.SCRIPTS)
+    client = RedisClient(settings.redis_url, reply_timeout=_REDIS_TIMEOUT_SECONDS, scripts=scripts)
+    stack.push_async_callback(client.close)
+    try:
+        await client.connect()
+    except StorageUnavailableError as fault:
+        raise StartError(f"cannot reach Redis (AFFIX_REDIS_URL): {fault.cause}") from None
+    return client
+
+
+def _background(stack: AsyncExitStack, name: str, work: Coroutine[Any, Any, None]) -> None:
+    """Run a job until the stack unwinds; one that ends by itself is a fault, and said so."""
+    task = asyncio.create_task(work, name=name)
+
+    def ended(done: asyncio.Task[None]) -> None:
+        if not done.cancelled():
+            _log.critical("background_job_ended", job=name, exc_info=done.exception())
+
+    async def stop() -> None:
+        task.cancel()
+        await asyncio.wait((task,))
+
+    task.add_done_callback(ended)
+    stack.push_async_callback(stop)
