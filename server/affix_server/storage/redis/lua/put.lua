@@ -14,7 +14,7 @@ end
 
 -- The tombstone of a task outlives every request that was under way when it was deleted.
 local task = redis.pcall('HMGET', KEYS[2], 'deleted', 'revision')
-if not task.err and task[1] and (tonumber(task[2]) or 0) > revision then
+if not task.err and task[1] and (tonumber(task[2]) or 0) >= revision then
   return 0
 end
 
