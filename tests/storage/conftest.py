@@ -1,0 +1,33 @@
+"""The server's storage half, wired as the server wires it, on the session's stores."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+from affix_cli.embedded import EmbeddedPostgres, EmbeddedValkey
+from affix_server.config import Settings
+from affix_server.domain import NewTask
+from affix_server.stores import Storage, open_storage
+from prometheus_client import CollectorRegistry
+
+from tests.harness.service import Service
+
+
+@pytest.fixture(scope="session")
+async def storage(
+    postgres_store: EmbeddedPostgres, valkey_store: EmbeddedValkey, server: Service
+) -> AsyncIterator[Storage]:
+    assert server.command.running  # it has migrated the database
+    async with AsyncExitStack() as stack:
+        settings = Settings(postgres_dsn=postgres_store.dsn, redis_url=valkey_store.url)
+        yield await open_storage(settings, CollectorRegistry(), stack)
+
+
+@pytest.fixture
+async def task_id(storage: Storage) -> str:
+    """A task registered for this test alone."""
+    written = await storage.tasks.create(NewTask(f"t-{secrets.token_hex(8)}", "a test", 50, "{}"), "storage-tests")
+    return written.task.id

@@ -1,0 +1,54 @@
+"""Reads when Redis does not have it, or does not answer."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+
+import asyncpg
+import pytest
+from affix_cli.embedded import EmbeddedValkey
+from affix_server.domain import Ref, TextContent
+from affix_server.errors import StorageUnavailableError
+from affix_server.stores import Storage
+from redis.asyncio import Redis
+
+
+async def test_five_hundred_callers_on_one_cold_key_make_one_query(
+    storage: Storage, task_id: str, redis: Redis, postgres: asyncpg.Connection
+) -> None:
+    ref = Ref(task_id, "cold")
+    await storage.attachments.create(ref, TextContent("x"), "a")
+    await redis.flushall()
+    asked = (
+        "SELECT coalesce(sum(calls), 0)::bigint FROM pg_stat_statements WHERE query LIKE '%Reads attachments by name%'"
+    )
+    before = await postgres.fetchval(asked)
+    found = await asyncio.gather(*(storage.attachments.get(ref) for _ in range(500)))
+    assert {one.content for one in found} == {TextContent("x")}
+    assert await postgres.fetchval(asked) - before == 1
+
+
+async def test_scripts_that_redis_forgot_are_loaded_again(storage: Storage, task_id: str, redis: Redis) -> None:
+    await redis.script_flush()
+    await storage.attachments.create(Ref(task_id, "note"), TextContent("x"), "a")
+    await redis.script_flush()
+    assert (await storage.attachments.list(task_id, None, 10, 0)).total_count == 1
+
+
+async def test_a_frozen_redis_fails_calls_in_time_and_is_used_again_when_it_thaws(
+    storage: Storage, task_id: str, valkey_store: EmbeddedValkey
+) -> None:
+    ref = Ref(task_id, "note")
+    await storage.attachments.create(ref, TextContent("x"), "a")
+    os.kill(valkey_store.pid, signal.SIGSTOP)
+    try:
+        begun = time.monotonic()
+        with pytest.raises(StorageUnavailableError):
+            await storage.attachments.get(ref)
+        assert time.monotonic() - begun < 4
+    finally:
+        os.kill(valkey_store.pid, signal.SIGCONT)
+    assert (await storage.attachments.get(ref)).content == TextContent("x")
