@@ -1,0 +1,58 @@
+# `make run` and `make test` need python3 (3.11 or newer), make and git; all else goes into .venv.
+# Another interpreter: make run PYTHON=python3.12
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+# Older versions of pip build some packages in a way they warn about themselves.
+export PIP_USE_PEP517 := 1
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run test install lint types tests fmt stubs clean
+
+help: ## Say what there is to make
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1 \2/p' Makefile | awk '{ $$2 = sprintf("%-9s", $$2); print }'
+
+run: $(INSTALLED) ## Serve gRPC and JSON-RPC with a PostgreSQL and a Valkey of its own, until Ctrl-C
+	@exec $(BIN)/affix up
+
+test: lint types tests ## Check everything: lint, types, protobuf, stubs, the test suite
+
+install: $(INSTALLED) ## Make or refresh .venv
+
+lint: $(INSTALLED) ## Check style, the protobuf definitions and that the stubs are fresh
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet
+	@$(BIN)/buf lint
+	@$(BIN)/python protos/generate.py --check
+
+types: $(INSTALLED) ## Check types
+	@$(BIN)/mypy --no-error-summary
+
+tests: $(INSTALLED) ## Run the test suite alone
+	@$(BIN)/pytest -q
+
+fmt: $(INSTALLED) ## Format the code and fix what Ruff can
+	@$(BIN)/ruff check --quiet --fix || true
+	@$(BIN)/ruff format
+
+stubs: $(INSTALLED) ## Regenerate the stubs from protos/
+	@$(BIN)/python protos/generate.py
+
+clean: ## Remove .venv and caches; data in .affix stay
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Installed again whenever the dependencies change.
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Affix needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo missing)." \
+	       "Name another one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@echo "Installing into .venv (a minute or two, this once)"
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@

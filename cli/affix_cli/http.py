@@ -1,0 +1,91 @@
+"""An aiohttp application on a listen address."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from affix_cli.failures import Failure
+
+MAX_PORT = 65535
+BACKLOG = 1024
+WRITE_SECONDS = 1.0  # for answers that are made but not yet sent
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def host_and_port(listen: str) -> tuple[str, int]:
+    """Split `host:port`, with an IPv6 host in brackets. Raises Failure when it is not that."""
+    found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):([0-9]{1,5})", listen)
+    if found is None or int(found[2]) > MAX_PORT:
+        raise Failure(f"{listen!r} is not an address: it must look like 127.0.0.1:8080 or [::1]:8080")
+    return found[1].strip("[]"), int(found[2])
+
+
+class _Calls:
+    """The calls an application is answering."""
+
+    def __init__(self, app: web.Application) -> None:
+        self._in_flight = 0
+        self._closing: asyncio.Future[None] | None = None
+        app.middlewares.append(self._count)
+
+    async def finished(self, seconds: float) -> None:
+        """Wait until there is none, or the time is up; from now on each connection ends with its answer.
+
+        aiohttp's own shutdown does not read on, and so never answers a call
+        whose body is still arriving.
+        """
+        self._closing = asyncio.get_running_loop().create_future()
+        if self._in_flight:
+            await asyncio.wait({self._closing}, timeout=seconds)
+
+    @web.middleware
+    async def _count(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        self._in_flight += 1
+        try:
+            response = await handler(request)
+            if self._closing is not None:
+                response.force_close()
+            return response
+        finally:
+            self._in_flight -= 1
+            if self._closing is not None and not self._in_flight and not self._closing.done():
+                self._closing.set_result(None)
+
+
+@asynccontextmanager
+async def serving(app: web.Application, listen: str, *, grace_seconds: float) -> AsyncIterator[str]:
+    """Serve the application, giving the address really bound, `host:port`.
+
+    At the end no connection is accepted any more, and calls in flight have
+    `grace_seconds` to finish. Raises Failure when the address cannot be bound.
+    """
+    host, port = host_and_port(listen)
+    # Signals are the command's, and calls are logged where they are served.
+    runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=WRITE_SECONDS)
+    calls = _Calls(app)
+    await runner.setup()
+    try:
+        try:
+            site = web.TCPSite(runner, host, port, backlog=BACKLOG)
+            await site.start()
+        except socket.gaierror as error:
+            raise Failure(f"cannot serve HTTP on {listen}: {error.strerror}") from error
+        except OSError as error:
+            why = os.strerror(error.errno).lower() if error.errno else str(error)
+            raise Failure(f"cannot serve HTTP on {listen} (AFFIX_HTTP_LISTEN): {why}") from error
+        bound = runner.addresses[0]
+        try:
+            yield f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}"
+        finally:
+            await site.stop()
+            await calls.finished(grace_seconds)
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,18 @@
+"""The registry behind `/metrics`, one per process."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
+
+
+def process_registry() -> CollectorRegistry:
+    """Make a registry that reports on this process: memory, files, CPU, garbage collection, Python version."""
+    registry = CollectorRegistry()
+    for collector in (ProcessCollector, PlatformCollector, GCCollector):
+        collector(registry=registry)
+    return registry
+
+
+def text(registry: CollectorRegistry) -> bytes:
+    """Render the registry in Prometheus' text format."""
+    return generate_latest(registry)
