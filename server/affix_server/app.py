@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import grpc
-from affix.v1 import attachments_pb2, tasks_pb2
 from grpc_health.v1 import health_pb2
 from grpc_health.v1._async import HealthServicer
 from prometheus_client import CollectorRegistry
 
+from affix.v1 import attachments_pb2, tasks_pb2
 from affix_server.config import Settings
 from affix_server.errors import StartError
 from affix_server.handlers import Handler, method_handlers

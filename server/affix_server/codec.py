@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from affix.v1 import attachments_pb2 as pb
-from affix.v1 import tasks_pb2 as tasks_pb
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from affix.v1 import attachments_pb2 as pb
+from affix.v1 import tasks_pb2 as tasks_pb
 from affix_server.domain import (
     Attachment,
     AttachmentType,

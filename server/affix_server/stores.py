@@ -29,8 +29,10 @@ from affix_server.storage.repository import AttachmentRepository
 from affix_server.storage.revisions import Revisions
 from affix_server.storage.task_repository import TaskRepository
 
-# A frozen Redis is found out well within an operation's time.
-_REDIS_TIMEOUT_SECONDS = 1.0
+# A frozen store is found out well within an operation's time: it is the store's fault then, and there
+# is time left to do without it.
+_REDIS_SHARE, _REDIS_LONGEST_SECONDS = 0.2, 1.0
+_POSTGRES_SHARE, _POSTGRES_LONGEST_SECONDS = 0.4, 2.0
 _RECONCILE_EVERY_SECONDS = 5.0
 
 _log = structlog.get_logger()
@@ -104,7 +106,8 @@ def _compose(settings: Settings, registry: CollectorRegistry, database: Database
 async def _open_postgres(settings: Settings, stack: AsyncExitStack) -> Database:
     if settings.postgres_dsn is None:
         raise StartError("AFFIX_POSTGRES_DSN is not set: where is PostgreSQL?")
-    database = await open_database(settings.postgres_dsn, operation_timeout=settings.operation_timeout_seconds)
+    timeout = min(settings.operation_timeout_seconds * _POSTGRES_SHARE, _POSTGRES_LONGEST_SECONDS)
+    database = await open_database(settings.postgres_dsn, operation_timeout=timeout)
     stack.push_async_callback(database.close)
     try:
         async with database.connection() as connection:
@@ -120,7 +123,8 @@ async def _open_redis(settings: Settings, stack: AsyncExitStack) -> RedisClient:
     if settings.redis_url is None:
         raise StartError("AFFIX_REDIS_URL is not set: where is Redis?")
     scripts = (*redis_cache.SCRIPTS, *redis_task_cache.SCRIPTS)
-    client = RedisClient(settings.redis_url, reply_timeout=_REDIS_TIMEOUT_SECONDS, scripts=scripts)
+    timeout = min(settings.operation_timeout_seconds * _REDIS_SHARE, _REDIS_LONGEST_SECONDS)
+    client = RedisClient(settings.redis_url, reply_timeout=timeout, scripts=scripts)
     stack.push_async_callback(client.close)
     try:
         await client.connect()

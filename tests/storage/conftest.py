@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
+from prometheus_client import CollectorRegistry
+
 from affix_cli.embedded import EmbeddedPostgres, EmbeddedValkey
 from affix_server.config import Settings
 from affix_server.domain import NewTask
 from affix_server.stores import Storage, open_storage
-from prometheus_client import CollectorRegistry
-
 from tests.harness.service import Service
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import asyncpg
 import pytest
-from affix_server.json_text import MAX_DEPTH, fault
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from affix_server.json_text import MAX_DEPTH, fault
 
 SCALARS = st.sampled_from(
     ["0", "-0.0", "1e400", "12345678901234567890", '""', '"[{\\"\\\\"', '"\\u0000"', "null", "true"]

@@ -6,11 +6,12 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 
 import pytest
+from redis.asyncio import Redis
+
 from affix_server.domain import Attachment, Ref, TextContent
 from affix_server.errors import AttachmentNotFoundError, TaskNotFoundError
 from affix_server.storage.entries import IndexLine
 from affix_server.stores import Storage
-from redis.asyncio import Redis
 
 
 async def keys_listed(storage: Storage, task_id: str) -> list[str]:

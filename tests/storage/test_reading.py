@@ -9,11 +9,12 @@ import time
 
 import asyncpg
 import pytest
+from redis.asyncio import Redis
+
 from affix_cli.embedded import EmbeddedValkey
 from affix_server.domain import Ref, TextContent
 from affix_server.errors import StorageUnavailableError
 from affix_server.stores import Storage
-from redis.asyncio import Redis
 
 
 async def test_five_hundred_callers_on_one_cold_key_make_one_query(

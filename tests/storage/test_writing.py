@@ -6,12 +6,13 @@ import asyncio
 
 import asyncpg
 import pytest
+from redis.asyncio import Redis
+
 from affix_server.domain import JsonContent, Ref, TextContent
 from affix_server.errors import AttachmentNotFoundError, TaskNotFoundError
 from affix_server.storage.entries import Write
 from affix_server.stores import Storage
 from affix_server.times import now_ms
-from redis.asyncio import Redis
 
 
 async def test_writes_that_wait_are_committed_together(

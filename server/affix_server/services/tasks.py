@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from affix.v1 import tasks_pb2 as pb
-
 from affix_server import codec
 from affix_server.calls import CallContext
 from affix_server.domain import NewTask, TaskChanges, TaskOrderBy, TaskQuery

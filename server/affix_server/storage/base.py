@@ -50,8 +50,9 @@ class Attachments(Protocol):
         ...
 
     async def batch_get(self, refs: Sequence[Ref]) -> list[Attachment]:
-        """Read several, in order. Raises AttachmentNotFoundError for the first that is missing.
+        """Read several, in order.
 
+        Raises TaskNotFoundError or AttachmentNotFoundError for the first that is missing.
         Raises InvalidParamsError, without having read the contents, when the
         answer would exceed the size limit.
         """

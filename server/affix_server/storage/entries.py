@@ -12,7 +12,7 @@ _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """A deleted attachment: its identity and when it went, never its content."""
+    """A deleted attachment: its identity and when it went, never its content. Redis does not keep the id."""
 
     ref: Ref
     id: str

@@ -6,7 +6,8 @@ import asyncio
 import hashlib
 import importlib.resources
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -98,7 +99,8 @@ class RedisClient:
 
     async def connect(self) -> None:
         """Connect now, if not connected."""
-        await self._ready()
+        with _faults_translated():
+            await self._ready()
 
     async def close(self) -> None:
         """Close the connection; what is in flight fails."""
@@ -111,16 +113,12 @@ class RedisClient:
         A reply may be a hiredis.ReplyError: the caller knows which it can take.
         """
         connection = self._connection
-        try:
+        with _faults_translated():
             if connection is None or not connection.usable:
                 connection = await self._ready()
             replies = await connection.send(commands)
             if any(isinstance(reply, hiredis.ReplyError) for reply in replies):
                 await self._rerun_unknown_scripts(connection, commands, replies)
-        except ReplyTimeoutError:
-            raise StorageUnavailableError("Cache connection timeout") from None
-        except (ConnectionLostError, OSError):
-            raise StorageUnavailableError("Cache connection failed") from None
         return replies
 
     async def execute(self, *command: str | bytes | float) -> Reply:
@@ -166,6 +164,17 @@ class RedisClient:
                 connection.close()
                 raise ConnectionLostError(str(reply))
         return connection
+
+
+@contextmanager
+def _faults_translated() -> Iterator[None]:
+    """Turn the connection's faults into ours, at the border of the store."""
+    try:
+        yield
+    except ReplyTimeoutError:
+        raise StorageUnavailableError("Cache connection timeout") from None
+    except (ConnectionLostError, OSError):
+        raise StorageUnavailableError("Cache connection failed") from None
 
 
 def _is_error(reply: Reply, kind: str) -> bool:

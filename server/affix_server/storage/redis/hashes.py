@@ -36,7 +36,7 @@ Fields = list[str | int]
 def entry_fields(entry: Entry) -> Fields:
     """Return names and values, alternating, of an attachment's hash."""
     if isinstance(entry, Tombstone):
-        return ["deleted", format_ms(entry.deleted_at), "id", entry.id, "revision", entry.revision]
+        return ["deleted", format_ms(entry.deleted_at), "revision", entry.revision]
     return [
         *("id", entry.id, "taskId", entry.task_id, "key", entry.key, "type", entry.content.type.value),
         *_content_fields(entry.content),
@@ -74,7 +74,7 @@ def parse_entry(ref: Ref, reply: Sequence[bytes]) -> Entry | None:
     try:
         revision = int(fields.get("revision", 0))
         if "deleted" in fields:
-            return Tombstone(ref, fields.get("id", ""), parse_ms(fields["deleted"]), revision)
+            return Tombstone(ref, "", parse_ms(fields["deleted"]), revision)
         return Attachment(
             id=fields["id"],
             task_id=ref.task_id,

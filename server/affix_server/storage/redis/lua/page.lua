@@ -9,8 +9,10 @@ if not complete or complete.err then
   return nil
 end
 local limit = tonumber(ARGV[4])
-local first = tonumber(ARGV[1]) + 1
-local page = { redis.call('ZCARD', KEYS[1]) - 1 }
+local total = redis.call('ZCARD', KEYS[1]) - 1
+local page = { total }
+-- Beyond 2^53 a Lua number is no place in a list any more; there is nothing there anyway.
+local first = math.min(tonumber(ARGV[1]), total) + 1
 for _, key in ipairs(redis.call('ZRANGE', KEYS[1], first, first + tonumber(ARGV[2]) - 1)) do
   local entry = redis.pcall('HGETALL', ARGV[3] .. key)
   if entry.err then
