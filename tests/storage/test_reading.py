@@ -23,9 +23,7 @@ async def test_five_hundred_callers_on_one_cold_key_make_one_query(
     ref = Ref(task_id, "cold")
     await storage.attachments.create(ref, TextContent("x"), "a")
     await redis.flushall()
-    asked = (
-        "SELECT coalesce(sum(calls), 0)::bigint FROM pg_stat_statements WHERE query LIKE '%Reads attachments by name%'"
-    )
+    asked = "SELECT coalesce(sum(calls), 0)::bigint FROM pg_stat_statements WHERE query LIKE '%WHEN r.total_bytes%'"
     before = await postgres.fetchval(asked)
     found = await asyncio.gather(*(storage.attachments.get(ref) for _ in range(500)))
     assert {one.content for one in found} == {TextContent("x")}
