@@ -1,0 +1,128 @@
+"""The HTTP side: `POST /rpc`, and what operators and their probes ask for.
+
+(design/contract.md, "Wires" and "JSON-RPC 2.0, the corners")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+from grpc.aio import AioRpcError, Channel
+from grpc_health.v1 import health_pb2
+from msgspec import Raw
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from affix_shim.gateway import Caller, Gateway
+from affix_shim.jsonrpc import INVALID_REQUEST, PARSE_ERROR, JsonRpcError, answer, error_answer
+from affix_shim.results import Result
+
+_JSON: Final = {"Content-Type": "application/json"}
+_ACCEPTED: Final = frozenset({"application/json", "application/json-rpc"})
+_MAX_BODY_BYTES: Final = 64 * 1024 * 1024
+_READY_TIMEOUT_SECONDS: Final = 2.0
+
+
+def make_app(
+    channel: Channel,
+    *,
+    metrics: Callable[[], bytes],
+    max_body_bytes: int = _MAX_BODY_BYTES,
+    timeout_seconds: float | None = None,
+) -> web.Application:
+    """Make the application; the channel stays the caller's to close.
+
+    POST /rpc takes bodies of up to `max_body_bytes`. GET /healthz answers while the process
+    lives, GET /readyz when the service behind the channel says it is serving,
+    GET /metrics with what `metrics` gives, Prometheus text. `timeout_seconds` bounds each
+    call over the channel; None leaves that to the server.
+    """
+    app = web.Application(client_max_size=max_body_bytes)
+    app.router.add_route("*", "/rpc", _Rpc(Gateway(channel, timeout_seconds=timeout_seconds), max_body_bytes).handle)
+    app.router.add_get("/healthz", _healthz)
+    app.router.add_get("/readyz", _Readiness(channel).handle)
+    app.router.add_get("/metrics", partial(_metrics, metrics))
+    return app
+
+
+class _Rpc:
+    """POST /rpc."""
+
+    def __init__(self, gateway: Gateway, max_body_bytes: int) -> None:
+        self._gateway = gateway
+        self._max_body_bytes = max_body_bytes
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """Answer one HTTP request: 200 with JSON, 204 without a body, or 405, 413, 415."""
+        if request.method != "POST":
+            return _refuse(HTTPStatus.METHOD_NOT_ALLOWED, "only POST is allowed here", Allow="POST")
+        if not _is_json(request.headers.get("Content-Type")):
+            return _refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Content-Type must be application/json")
+        length = request.content_length
+        if length is not None and length > self._max_body_bytes:
+            return self._too_large(f"{length} bytes")
+        try:
+            body = await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            return self._too_large("more")
+        except web.RequestPayloadError:
+            unread = JsonRpcError(PARSE_ERROR, "Parse error: the body ends early or is not encoded as its headers say")
+            return web.Response(body=error_answer(unread), headers=_JSON)
+        caller = Caller(request.headers)
+
+        async def handle(method: str, params: Raw) -> Result:
+            return await self._gateway.call(method, params, caller)
+
+        answered = await answer(body, handle)
+        if answered is None:
+            return web.Response(status=HTTPStatus.NO_CONTENT)
+        return web.Response(body=answered, headers=_JSON)
+
+    def _too_large(self, actual: str) -> web.Response:
+        limit = f"the body must be at most {self._max_body_bytes} bytes, not {actual}"
+        return _refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, limit)
+
+
+def _is_json(content_type: str | None) -> bool:
+    """Whether a body may be read as JSON; without a Content-Type it may. Parameters do not matter (RFC 8259)."""
+    return content_type is None or content_type.partition(";")[0].strip().lower() in _ACCEPTED
+
+
+def _refuse(status: HTTPStatus, what: str, **headers: str) -> web.Response:
+    error = JsonRpcError(INVALID_REQUEST, f"Invalid Request: {what}")
+    return web.Response(status=status, body=error_answer(error), headers={**_JSON, **headers})
+
+
+async def _healthz(_request: web.Request) -> web.Response:
+    return web.json_response({"status": "ok"})
+
+
+async def _metrics(metrics: Callable[[], bytes], _request: web.Request) -> web.Response:
+    return web.Response(body=metrics(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+class _Readiness:
+    """GET /readyz."""
+
+    def __init__(self, channel: Channel) -> None:
+        # The generated health stub ships without types; this is the one line it holds.
+        self._check = channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+
+    async def handle(self, _request: web.Request) -> web.Response:
+        """Answer 200 when the service is serving, 503 when it is not or does not say."""
+        try:
+            health = await self._check(health_pb2.HealthCheckRequest(service=""), timeout=_READY_TIMEOUT_SECONDS)
+        except AioRpcError:
+            ready = False
+        else:
+            ready = health.status == health_pb2.HealthCheckResponse.SERVING
+        if ready:
+            return web.json_response({"status": "ready"})
+        return web.json_response({"status": "not ready"}, status=HTTPStatus.SERVICE_UNAVAILABLE)

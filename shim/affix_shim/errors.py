@@ -1,0 +1,167 @@
+"""THE table: what a gRPC call failed with, to the JSON-RPC error the caller sees.
+
+The service explains its errors in google.rpc details (ErrorInfo with the domain
+`affix`); then its text is the contract's and is passed on. A failure without
+them comes from somewhere on the way, and nothing of its text reaches the caller.
+(design/contract.md, "Errors")
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2
+from grpc import StatusCode
+from grpc.aio import AioRpcError
+
+from affix_shim.jsonrpc import INVALID_PARAMS, METHOD_NOT_FOUND, JsonRpcError, internal_error
+from affix_shim.paths import json_path
+from affix_shim.violations import Violation, invalid_params
+
+STORAGE: Final = -32500
+RATE_LIMITED: Final = -32000
+CIRCUIT_OPEN: Final = -32001
+NOT_ALLOWED: Final = -32002
+CONFLICT: Final = -32004
+
+_DOMAIN: Final = "affix"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Failure:
+    """What is known of a failed call."""
+
+    reason: str
+    message: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+    violations: list[Violation] = field(default_factory=list)
+    retry_after_ms: int | None = None
+
+
+def _reason(failure: Failure) -> dict[str, object]:
+    return {"reason": failure.reason}
+
+
+def _cause(failure: Failure) -> dict[str, object]:
+    return {"reason": failure.facts.get("cause", "Storage unavailable")}
+
+
+def _retry(failure: Failure) -> dict[str, object]:
+    if failure.retry_after_ms is None:
+        return _reason(failure)
+    return {"retryAfterMs": failure.retry_after_ms, "reason": failure.reason}
+
+
+def _revision(failure: Failure) -> dict[str, object]:
+    current = failure.facts.get("currentRevision")
+    return _reason(failure) if current is None else {"currentRevision": int(current), "reason": failure.reason}
+
+
+class _Row(NamedTuple):
+    """How a reason looks in JSON-RPC: its code, which names its data carries, what else."""
+
+    code: int
+    names: tuple[str, ...]
+    data: Callable[[Failure], dict[str, object]]
+
+
+_NAMES: Final = ("taskId", "key")
+_TABLE: Final = {
+    "TASK_NOT_FOUND": _Row(INVALID_PARAMS, ("taskId",), _reason),
+    "ATTACHMENT_NOT_FOUND": _Row(INVALID_PARAMS, _NAMES, _reason),
+    "STORAGE_UNAVAILABLE": _Row(STORAGE, _NAMES, _cause),
+    "DEADLINE_EXCEEDED": _Row(STORAGE, _NAMES, _cause),
+    "RATE_LIMITED": _Row(RATE_LIMITED, _NAMES, _retry),
+    "CIRCUIT_OPEN": _Row(CIRCUIT_OPEN, _NAMES, _retry),
+    "UNAUTHENTICATED": _Row(NOT_ALLOWED, (), _reason),
+    "PERMISSION_DENIED": _Row(NOT_ALLOWED, _NAMES, _reason),
+    "CONFLICT": _Row(CONFLICT, _NAMES, _revision),
+}
+
+
+class Asked(NamedTuple):
+    """The call that failed: its method, the method's phrase for a failure, `taskId` and `key` as far as given."""
+
+    method: str
+    failure: str
+    names: Mapping[str, str]
+
+
+def to_json_rpc(error: AioRpcError, asked: Asked) -> JsonRpcError:
+    """Make the JSON-RPC error for a failed call; logs what the caller is not told."""
+    failure = _explained(error) or _unexplained(error, asked)
+    if failure.reason == "INVALID_PARAMS":
+        return invalid_params(failure.violations, asked.names)
+    if failure.reason == "UNIMPLEMENTED":
+        return method_not_found(asked.method)
+    row = _TABLE.get(failure.reason)
+    if row is None:
+        _log.error("%s failed: %s %s", asked.method, error.code(), error.details())
+        return internal_error()
+    known = {**asked.names, **failure.facts}
+    names = {name: known[name] for name in row.names if name in known}
+    return JsonRpcError(row.code, failure.message, {**names, **row.data(failure)})
+
+
+def method_not_found(method: str) -> JsonRpcError:
+    """Make the answer to a method that does not exist."""
+    return JsonRpcError(METHOD_NOT_FOUND, "Method not found", {"method": method})
+
+
+def _explained(error: AioRpcError) -> Failure | None:
+    """Take the service's details apart; None when they are not there."""
+    found: Failure | None = None
+    violations: list[Violation] = []
+    retry_after_ms: int | None = None
+    for detail in _details(error):
+        if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
+            info = error_details_pb2.ErrorInfo.FromString(detail.value)
+            if info.domain == _DOMAIN:
+                found = Failure(info.reason, error.details() or "", dict(info.metadata))
+        elif detail.Is(error_details_pb2.BadRequest.DESCRIPTOR):
+            bad = error_details_pb2.BadRequest.FromString(detail.value)
+            violations = [Violation(json_path(each.field), each.description) for each in bad.field_violations]
+        elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
+            delay = error_details_pb2.RetryInfo.FromString(detail.value).retry_delay
+            retry_after_ms = delay.seconds * 1000 - -delay.nanos // 1_000_000  # rounded up
+    if found is not None:
+        found.violations = violations
+        found.retry_after_ms = retry_after_ms
+    return found
+
+
+def _details(error: AioRpcError) -> list[Any]:
+    for key, value in error.trailing_metadata() or ():
+        if key == "grpc-status-details-bin" and isinstance(value, bytes):
+            try:
+                return list(status_pb2.Status.FromString(value).details)
+            except DecodeError:
+                return []  # not from our service; the status code still says something
+    return []
+
+
+def _unexplained(error: AioRpcError, asked: Asked) -> Failure:
+    """Judge by the status code alone; the text may be anyone's and stays here."""
+    match error.code():
+        case StatusCode.UNAVAILABLE:
+            return Failure("STORAGE_UNAVAILABLE", asked.failure, {"cause": "Service unreachable"})
+        case StatusCode.DEADLINE_EXCEEDED:
+            return Failure("DEADLINE_EXCEEDED", asked.failure, {"cause": "Operation timed out"})
+        case StatusCode.RESOURCE_EXHAUSTED if "larger than max" in (error.details() or ""):
+            why = "are too large, or their answer is: send less, or ask for less with a lower limit"
+            return Failure("INVALID_PARAMS", "", violations=[Violation("params", why)])
+        case StatusCode.RESOURCE_EXHAUSTED:
+            return Failure("STORAGE_UNAVAILABLE", asked.failure, {"cause": "Service overloaded"})
+        case StatusCode.UNAUTHENTICATED:
+            return Failure("UNAUTHENTICATED", "Unauthenticated")
+        case StatusCode.PERMISSION_DENIED:
+            return Failure("PERMISSION_DENIED", "Permission denied")
+        case StatusCode.UNIMPLEMENTED:
+            return Failure("UNIMPLEMENTED", "")
+        case _:
+            return Failure("INTERNAL", "")

@@ -1,0 +1,187 @@
+"""The JSON-RPC 2.0 envelope: bytes in, bytes out, whatever carries them and whatever answers.
+
+Source of the rules: https://www.jsonrpc.org/specification and design/contract.md,
+"JSON-RPC 2.0, the corners". JSON is never parsed and printed again: ids, parameters
+and results travel as `msgspec.Raw`, the text as it was written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from msgspec import DecodeError, Raw, Struct, ValidationError
+from msgspec.json import Decoder, Encoder
+
+PARSE_ERROR: Final = -32700
+INVALID_REQUEST: Final = -32600
+METHOD_NOT_FOUND: Final = -32601
+INVALID_PARAMS: Final = -32602
+INTERNAL_ERROR: Final = -32603
+
+MAX_BATCH: Final = 100
+
+Handler = Callable[[str, Raw], Awaitable[object]]
+"""Answer one call: method name and the text of `params` (empty when absent) to a result.
+
+The result is anything msgspec can encode. Raise JsonRpcError to answer with an error.
+"""
+
+_NULL: Final = Raw(b"null")
+_log = logging.getLogger(__name__)
+
+
+class JsonRpcError(Exception):
+    """An error as the caller sees it; `data` is left out of the answer when None."""
+
+    def __init__(self, code: int, message: str, data: Mapping[str, object] | None = None) -> None:
+        """Carry the three members of a JSON-RPC error object."""
+        super().__init__(code, message, data)
+        self.code = code
+        self.message = message
+        self.data = data
+
+
+class _Envelope(Struct, gc=False):
+    """A request object; an absent member is an empty Raw. Members of other names are ignored."""
+
+    jsonrpc: Raw = Raw()
+    method: Raw = Raw()
+    params: Raw = Raw()
+    id: Raw = Raw()
+
+
+_envelope: Final = Decoder(_Envelope)
+_list: Final = Decoder(list[Raw])
+_any: Final = Decoder(Raw)
+_string: Final = Decoder(str)
+_encode: Final = Encoder().encode
+
+_KINDS: Final = {
+    ord('"'): "a string",
+    ord("{"): "an object",
+    ord("["): "an array",
+    ord("t"): "a boolean",
+    ord("f"): "a boolean",
+    ord("n"): "null",
+}
+
+
+def kind(text: Raw) -> str:
+    """Say what a JSON text is: "a string", "an object", "null", …; the text is not empty."""
+    return _KINDS.get(memoryview(text)[0], "a number")
+
+
+def internal_error() -> JsonRpcError:
+    """Make the answer for a fault of our own; it says nothing about the fault."""
+    return JsonRpcError(INTERNAL_ERROR, "Internal error", {"reason": "INTERNAL"})
+
+
+def error_answer(error: JsonRpcError, id_: Raw = _NULL) -> bytes:
+    """Encode an error answer; `id_` is the request's id as written."""
+    body: dict[str, object] = {"code": error.code, "message": error.message}
+    if error.data is not None:
+        body["data"] = error.data
+    return _encode({"jsonrpc": "2.0", "error": body, "id": id_})
+
+
+async def answer(body: bytes, handle: Handler) -> bytes | None:
+    """Answer a request or a batch; None when there is nothing to say (notifications only).
+
+    The items of a batch run concurrently and are answered in their order. Never
+    raises for anything in `body`: what `handle` raises becomes an error answer,
+    an exception that is no JsonRpcError is logged and answered with -32603.
+    """
+    try:
+        parsed = _parse(body)
+    except JsonRpcError as error:
+        return error_answer(error)
+    if isinstance(parsed, _Envelope):
+        return await _answer_one(parsed, handle)
+    answers = [a for a in await asyncio.gather(*(_answer_item(item, handle) for item in parsed)) if a is not None]
+    return b"[" + b",".join(answers) + b"]" if answers else None
+
+
+def _parse(body: bytes) -> _Envelope | list[Raw]:
+    """Decode a request object, or the items of a batch, which are JSON but may be no requests."""
+    try:
+        if not body.isascii():
+            body.decode()  # msgspec does not look for invalid UTF-8 inside strings it passes over
+        # Most bodies are one object, so the type is found out by trying.
+        try:
+            return _envelope.decode(body)
+        except ValidationError:
+            pass
+        try:
+            items = _list.decode(body)
+        except ValidationError:
+            text = _any.decode(body)  # a type error comes before the syntax is checked to the end
+            raise _invalid_request(f"a request must be an object or a batch, not {kind(text)}") from None
+    except UnicodeDecodeError as error:
+        raise JsonRpcError(PARSE_ERROR, f"Parse error: invalid UTF-8 (byte {error.start})") from error
+    except RecursionError as error:
+        raise JsonRpcError(PARSE_ERROR, "Parse error: nested too deeply") from error
+    except DecodeError as error:
+        raise JsonRpcError(PARSE_ERROR, f"Parse error: {_syntax(error)}") from error
+    if not 1 <= len(items) <= MAX_BATCH:
+        raise _invalid_request(f"a batch must hold 1 to {MAX_BATCH} requests, not {len(items)}")
+    return items
+
+
+def _syntax(error: DecodeError) -> str:
+    """Say what is wrong with the JSON; msgspec calls a lone surrogate truncated too."""
+    text = str(error).removeprefix("JSON is malformed: ")
+    return "the text ends early or holds a lone surrogate" if "truncated" in text else text
+
+
+def _invalid_request(what: str) -> JsonRpcError:
+    return JsonRpcError(INVALID_REQUEST, f"Invalid Request: {what}")
+
+
+async def _answer_item(item: Raw, handle: Handler) -> bytes | None:
+    try:
+        envelope = _envelope.decode(item)
+    except ValidationError:
+        return error_answer(_invalid_request(f"a request must be an object, not {kind(item)}"))
+    return await _answer_one(envelope, handle)
+
+
+async def _answer_one(envelope: _Envelope, handle: Handler) -> bytes | None:
+    """Answer a request object; None for a notification, whatever becomes of it."""
+    id_ = envelope.id
+    try:
+        method = _check(envelope)
+    except JsonRpcError as error:  # not a Request, so not a notification either: always answered
+        return error_answer(error, id_ if _is_id(id_) else _NULL)
+    try:
+        result = await handle(method, envelope.params)
+        return _encode({"jsonrpc": "2.0", "result": result, "id": id_}) if len(id_) else None
+    except JsonRpcError as error:
+        failure = error
+    except Exception:  # noqa: BLE001  # whatever our fault is, the caller gets an answer and the log the rest
+        _log.exception("failed to answer %s", method)
+        failure = internal_error()
+    return error_answer(failure, id_) if len(id_) else None
+
+
+def _check(envelope: _Envelope) -> str:
+    """Give the method's name. Raises JsonRpcError (-32600) when the object is no Request."""
+    if len(envelope.id) and not _is_id(envelope.id):
+        raise _invalid_request(f"id must be a string, a number or null, not {kind(envelope.id)}")
+    if _text_of(envelope.jsonrpc) != "2.0":
+        raise _invalid_request('jsonrpc must be "2.0"')
+    method = _text_of(envelope.method)
+    if method is None:
+        what = f"must be a string, not {kind(envelope.method)}" if len(envelope.method) else "is required"
+        raise _invalid_request(f"method {what}")
+    return method
+
+
+def _is_id(text: Raw) -> bool:
+    return bool(len(text)) and kind(text) in {"a string", "a number", "null"}
+
+
+def _text_of(text: Raw) -> str | None:
+    return _string.decode(text) if len(text) and memoryview(text)[0] == ord('"') else None

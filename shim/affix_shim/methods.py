@@ -1,0 +1,108 @@
+"""The methods, one row each: everything that differs between them is here or named here.
+
+(design/contract.md, "Wires")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from google.protobuf.message import Message
+from grpc.aio import Channel, UnaryUnaryMultiCallable
+
+from affix.v1.attachments_pb2_grpc import AttachmentServiceStub
+from affix.v1.tasks_pb2_grpc import TaskServiceStub
+from affix_shim import requests, results
+from affix_shim.params import Params
+from affix_shim.results import Result
+
+
+class Stubs:
+    """The services' stubs over one channel."""
+
+    def __init__(self, channel: Channel) -> None:
+        """Make the stubs; nothing is sent."""
+        self.attachments = AttachmentServiceStub(channel)
+        self.tasks = TaskServiceStub(channel)
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """How a JSON-RPC method is carried out; `failure` is what it is called when it fails."""
+
+    rpc: Callable[[Stubs], UnaryUnaryMultiCallable[Any, Any]]
+    decode: Callable[[Params], Message]
+    encode: Callable[[Any], Result]
+    failure: str
+
+
+METHODS: Final = {
+    "task.create_attachment": Method(
+        rpc=lambda stubs: stubs.attachments.CreateAttachment,
+        decode=requests.create_attachment,
+        encode=results.create_attachment,
+        failure="Failed to store attachment",
+    ),
+    "task.get_attachment": Method(
+        rpc=lambda stubs: stubs.attachments.GetAttachment,
+        decode=requests.get_attachment,
+        encode=results.get_attachment,
+        failure="Failed to retrieve attachment",
+    ),
+    "task.list_attachments": Method(
+        rpc=lambda stubs: stubs.attachments.ListAttachments,
+        decode=requests.list_attachments,
+        encode=results.list_attachments,
+        failure="Failed to retrieve attachments",
+    ),
+    "task.delete_attachment": Method(
+        rpc=lambda stubs: stubs.attachments.DeleteAttachment,
+        decode=requests.delete_attachment,
+        encode=results.delete_attachment,
+        failure="Failed to delete attachment",
+    ),
+    "task.get_attachments_batch": Method(
+        rpc=lambda stubs: stubs.attachments.BatchGetAttachments,
+        decode=requests.batch_get_attachments,
+        encode=results.batch_get_attachments,
+        failure="Failed to retrieve attachments",
+    ),
+    "task.create": Method(
+        rpc=lambda stubs: stubs.tasks.CreateTask,
+        decode=requests.create_task,
+        encode=results.create_task,
+        failure="Failed to store task",
+    ),
+    "task.get": Method(
+        rpc=lambda stubs: stubs.tasks.GetTask,
+        decode=requests.get_task,
+        encode=results.get_task,
+        failure="Failed to retrieve task",
+    ),
+    "task.update": Method(
+        rpc=lambda stubs: stubs.tasks.UpdateTask,
+        decode=requests.update_task,
+        encode=results.update_task,
+        failure="Failed to update task",
+    ),
+    "task.list": Method(
+        rpc=lambda stubs: stubs.tasks.ListTasks,
+        decode=requests.list_tasks,
+        encode=results.list_tasks,
+        failure="Failed to retrieve tasks",
+    ),
+    "task.complete": Method(
+        rpc=lambda stubs: stubs.tasks.CompleteTask,
+        decode=requests.complete_task,
+        encode=results.complete_task,
+        failure="Failed to complete task",
+    ),
+    "task.delete": Method(
+        rpc=lambda stubs: stubs.tasks.DeleteTask,
+        decode=requests.delete_task,
+        encode=results.delete_task,
+        failure="Failed to delete task",
+    ),
+}

@@ -1,0 +1,23 @@
+"""Protobuf field paths to the names of the JSON parameters."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+# Contents are messages of their own in protobuf and plain parameters in JSON.
+_CONTENT: Final = {
+    "json.value": "value",
+    "markdown.content": "content",
+    "text.content": "content",
+    "url.url": "url",
+    "binary.mime_type": "mimeType",
+    "binary.size": "size",
+    "result.value": "result",
+}
+_SNAKE: Final = re.compile(r"_([a-z])")
+
+
+def json_path(field: str) -> str:
+    """Translate `requests[3].task_id` to `requests[3].taskId`, `binary.mime_type` to `mimeType`."""
+    return _CONTENT.get(field) or _SNAKE.sub(lambda match: match[1].upper(), field)

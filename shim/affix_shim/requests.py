@@ -1,0 +1,181 @@
+"""Parameters to protobuf requests, one function a method.
+
+A request made from refused parameters is never sent: `Params.violations` decides.
+The names of the functions are those of the RPCs. (design/contract.md, "Wires", "Tasks")
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from affix.v1 import attachments_pb2 as attachments
+from affix.v1 import tasks_pb2 as tasks
+from affix_shim.params import INT32, INT64, Params
+
+TYPES: Final = {
+    "json": attachments.ATTACHMENT_TYPE_JSON,
+    "markdown": attachments.ATTACHMENT_TYPE_MARKDOWN,
+    "text": attachments.ATTACHMENT_TYPE_TEXT,
+    "url": attachments.ATTACHMENT_TYPE_URL,
+    "binary": attachments.ATTACHMENT_TYPE_BINARY,
+}
+STATUSES: Final = {
+    "pending": tasks.TASK_STATUS_PENDING,
+    "in_progress": tasks.TASK_STATUS_IN_PROGRESS,
+    "completed": tasks.TASK_STATUS_COMPLETED,
+    "failed": tasks.TASK_STATUS_FAILED,
+}
+_ORDER_BY: Final = {
+    "createdAt": tasks.TASK_ORDER_BY_CREATED_AT,
+    "updatedAt": tasks.TASK_ORDER_BY_UPDATED_AT,
+    "priority": tasks.TASK_ORDER_BY_PRIORITY,
+    "status": tasks.TASK_ORDER_BY_STATUS,
+    "assignedTo": tasks.TASK_ORDER_BY_ASSIGNED_TO,
+}
+_ORDERS: Final = {"asc": tasks.SORT_ORDER_ASC, "desc": tasks.SORT_ORDER_DESC}
+
+# Which parameters carry the content of which type.
+_CONTENT: Final = {
+    "json": ("value",),
+    "markdown": ("content",),
+    "text": ("content",),
+    "url": ("url",),
+    "binary": ("mimeType", "size"),
+}
+_ALL_CONTENT: Final = tuple(dict.fromkeys(name for names in _CONTENT.values() for name in names))
+_TYPE_WORDS: Final = {word: word for word in TYPES}
+
+
+def _ref(params: Params) -> tuple[str, str]:
+    return params.required_string("taskId"), params.required_string("key")
+
+
+def create_attachment(params: Params) -> attachments.CreateAttachmentRequest:
+    """Read taskId, key, type and what the type has; a parameter of another type is refused."""
+    task_id, key = _ref(params)
+    request = attachments.CreateAttachmentRequest(task_id=task_id, key=key)
+    type_ = params.word("type", _TYPE_WORDS, required=True)
+    params.ignore(_ALL_CONTENT)
+    if type_ is None:
+        return request
+    _read_content(params, type_, request)
+    for name in _ALL_CONTENT:
+        if name not in _CONTENT[type_] and params.has(name):
+            params.refuse(name, f"does not belong to an attachment of type {type_}")
+    return request
+
+
+def _read_content(params: Params, type_: str, request: attachments.CreateAttachmentRequest) -> None:
+    # Assigning an empty text sets the content too: empty is storable, absent is not.
+    match type_:
+        case "json":
+            request.json.value = params.json("value", required=True) or ""
+        case "markdown":
+            request.markdown.content = params.required_string("content")
+        case "text":
+            request.text.content = params.required_string("content")
+        case "url":
+            request.url.url = params.required_string("url")
+        case "binary":
+            request.binary.mime_type = params.required_string("mimeType")
+            size = params.integer("size", INT64)
+            if size is not None:
+                request.binary.size = size
+
+
+def get_attachment(params: Params) -> attachments.GetAttachmentRequest:
+    """Read taskId, key."""
+    task_id, key = _ref(params)
+    return attachments.GetAttachmentRequest(task_id=task_id, key=key)
+
+
+def list_attachments(params: Params) -> attachments.ListAttachmentsRequest:
+    """Read taskId, and optionally type, limit, offset."""
+    return attachments.ListAttachmentsRequest(
+        task_id=params.required_string("taskId"),
+        type=params.word("type", TYPES) or attachments.ATTACHMENT_TYPE_UNSPECIFIED,
+        limit=params.integer("limit", INT32),
+        offset=params.integer("offset", INT64),
+    )
+
+
+def delete_attachment(params: Params) -> attachments.DeleteAttachmentRequest:
+    """Read taskId, key."""
+    task_id, key = _ref(params)
+    return attachments.DeleteAttachmentRequest(task_id=task_id, key=key)
+
+
+def batch_get_attachments(params: Params) -> attachments.BatchGetAttachmentsRequest:
+    """Read requests: an array of {taskId, key}."""
+    request = attachments.BatchGetAttachmentsRequest()
+    for item in params.objects("requests"):
+        task_id, key = _ref(item)
+        item.close()
+        request.requests.add(task_id=task_id, key=key)
+    return request
+
+
+def create_task(params: Params) -> tasks.CreateTaskRequest:
+    """Read text, and optionally priority, metadata, id."""
+    return tasks.CreateTaskRequest(
+        text=params.required_string("text"),
+        priority=params.integer("priority", INT32),
+        metadata=params.json_object("metadata"),
+        id=params.string("id"),
+    )
+
+
+def get_task(params: Params) -> tasks.GetTaskRequest:
+    """Read id."""
+    return tasks.GetTaskRequest(id=params.required_string("id"))
+
+
+def update_task(params: Params) -> tasks.UpdateTaskRequest:
+    """Read id, and updates: any of text, status, priority, metadata."""
+    request = tasks.UpdateTaskRequest(id=params.required_string("id"))
+    updates = params.object("updates", required=True)
+    if updates is not None:
+        request.updates.CopyFrom(
+            tasks.TaskUpdates(
+                text=updates.string("text"),
+                status=updates.word("status", STATUSES) or tasks.TASK_STATUS_UNSPECIFIED,
+                priority=updates.integer("priority", INT32),
+                metadata=updates.json_object("metadata"),
+            )
+        )
+        updates.close()
+    return request
+
+
+def list_tasks(params: Params) -> tasks.ListTasksRequest:
+    """Read the filters status, assignedTo, priority; the page's limit, offset; orderBy, order. All optional."""
+    return tasks.ListTasksRequest(
+        status=params.word("status", STATUSES) or tasks.TASK_STATUS_UNSPECIFIED,
+        assigned_to=params.string("assignedTo"),
+        priority=params.integer("priority", INT32),
+        limit=params.integer("limit", INT32),
+        offset=params.integer("offset", INT64),
+        order_by=params.word("orderBy", _ORDER_BY) or tasks.TASK_ORDER_BY_UNSPECIFIED,
+        order=params.word("order", _ORDERS) or tasks.SORT_ORDER_UNSPECIFIED,
+    )
+
+
+def complete_task(params: Params) -> tasks.CompleteTaskRequest:
+    """Read the task as id or taskId, and optionally workerId and result, any JSON value."""
+    task_id = params.string("taskId")
+    id_ = params.string("id", required=not params.has("taskId"))
+    if task_id is not None and id_ is not None and task_id != id_:
+        params.refuse("taskId", "must equal id when both are given")
+    request = tasks.CompleteTaskRequest(
+        id=id_ or task_id or "",
+        worker_id=params.string("workerId"),
+    )
+    result = params.json("result")
+    if result is not None:
+        request.result.value = result
+    return request
+
+
+def delete_task(params: Params) -> tasks.DeleteTaskRequest:
+    """Read id."""
+    return tasks.DeleteTaskRequest(id=params.required_string("id"))

@@ -1,0 +1,184 @@
+"""Protobuf responses to results, one function a method, members in the order of the spec's examples.
+
+JSON values are spliced in as the text they are. What is wrong with a response (a
+JSON value without a text, an enum value this version does not know) raises: that
+is a fault of the service, never the caller's. (design/contract.md, "Attachments", "Tasks")
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Raw
+
+from affix.v1 import attachments_pb2 as attachments
+from affix.v1 import tasks_pb2 as tasks
+from affix_shim.requests import STATUSES, TYPES
+from affix_shim.times import print_time
+
+Result = dict[str, object]
+
+_TYPE_WORDS: Final = {number: word for word, number in TYPES.items()}
+_STATUS_WORDS: Final = {number: word for word, number in STATUSES.items()}
+
+
+def _json(text: str) -> Raw:
+    if not text:
+        raise ValueError("the service answered with a JSON value that has no text")
+    return Raw(text)
+
+
+def _said(durability: attachments.Durability.ValueType) -> Result:
+    return {"durability": "pending"} if durability == attachments.DURABILITY_PENDING else {}
+
+
+def _attachment(stored: attachments.Attachment) -> Result:
+    type_ = stored.WhichOneof("content")
+    result: Result = {"id": stored.id, "taskId": stored.task_id, "key": stored.key, "type": type_}
+    match type_:
+        case "json":
+            result["value"] = _json(stored.json.value)
+        case "markdown":
+            result["content"] = stored.markdown.content
+        case "text":
+            result["content"] = stored.text.content
+        case "url":
+            result["url"] = stored.url.url
+        case "binary":
+            if stored.binary.HasField("size"):
+                result["size"] = stored.binary.size
+            result["mimeType"] = stored.binary.mime_type
+        case None:
+            raise ValueError("the service answered with an attachment that has no content")
+    result["createdBy"] = stored.created_by
+    result["createdAt"] = print_time(stored.created_at)
+    result["updatedAt"] = print_time(stored.updated_at)
+    return result
+
+
+def create_attachment(response: attachments.CreateAttachmentResponse) -> Result:
+    """Print the identity of what was stored."""
+    return {
+        "id": response.id,
+        "taskId": response.task_id,
+        "key": response.key,
+        "type": _TYPE_WORDS[response.type],
+        "createdAt": print_time(response.created_at),
+        **_said(response.durability),
+    }
+
+
+def get_attachment(response: attachments.GetAttachmentResponse) -> Result:
+    """Print the attachment."""
+    return _attachment(response.attachment)
+
+
+def list_attachments(response: attachments.ListAttachmentsResponse) -> Result:
+    """Print the page; `degraded` only when it stands in for an answer."""
+    result: Result = {
+        "attachments": [_attachment(each) for each in response.attachments],
+        "totalCount": response.total_count,
+        "hasMore": response.has_more,
+    }
+    if response.degraded:
+        result["degraded"] = True
+    return result
+
+
+def delete_attachment(response: attachments.DeleteAttachmentResponse) -> Result:
+    """Print what was deleted."""
+    return {
+        "id": response.id,
+        "taskId": response.task_id,
+        "key": response.key,
+        "deleted": True,
+        "deletedAt": print_time(response.deleted_at),
+        **_said(response.durability),
+    }
+
+
+def batch_get_attachments(response: attachments.BatchGetAttachmentsResponse) -> Result:
+    """Print the attachments, in the order of the request."""
+    return {"attachments": [_attachment(each) for each in response.attachments]}
+
+
+def _task(stored: tasks.Task) -> Result:
+    result: Result = {
+        "id": stored.id,
+        "text": stored.text,
+        "status": _STATUS_WORDS[stored.status],
+        "priority": stored.priority,
+        "metadata": _json(stored.metadata),
+    }
+    if stored.assigned_to:
+        result["assignedTo"] = stored.assigned_to
+    result["createdBy"] = stored.created_by
+    result["createdAt"] = print_time(stored.created_at)
+    result["updatedAt"] = print_time(stored.updated_at)
+    if stored.HasField("completed_at"):
+        result["completedAt"] = print_time(stored.completed_at)
+    result["attachmentCount"] = stored.attachment_count
+    return result
+
+
+def create_task(response: tasks.CreateTaskResponse) -> Result:
+    """Print the task as registered."""
+    task = response.task
+    return {
+        "id": task.id,
+        "text": task.text,
+        "status": _STATUS_WORDS[task.status],
+        "priority": task.priority,
+        "metadata": _json(task.metadata),
+        "createdAt": print_time(task.created_at),
+        **_said(response.durability),
+    }
+
+
+def get_task(response: tasks.GetTaskResponse) -> Result:
+    """Print the whole task."""
+    return _task(response.task)
+
+
+def update_task(response: tasks.UpdateTaskResponse) -> Result:
+    """Print the task as changed."""
+    task = response.task
+    return {
+        "id": task.id,
+        "text": task.text,
+        "status": _STATUS_WORDS[task.status],
+        "priority": task.priority,
+        "createdAt": print_time(task.created_at),
+        "updatedAt": print_time(task.updated_at),
+        **_said(response.durability),
+    }
+
+
+def list_tasks(response: tasks.ListTasksResponse) -> Result:
+    """Print the page, each task whole."""
+    return {
+        "tasks": [_task(each) for each in response.tasks],
+        "totalCount": response.total_count,
+        "hasMore": response.has_more,
+    }
+
+
+def complete_task(response: tasks.CompleteTaskResponse) -> Result:
+    """Print the completion."""
+    task = response.task
+    return {
+        "id": task.id,
+        "status": _STATUS_WORDS[task.status],
+        "completedAt": print_time(task.completed_at),
+        **_said(response.durability),
+    }
+
+
+def delete_task(response: tasks.DeleteTaskResponse) -> Result:
+    """Print what was deleted."""
+    return {
+        "id": response.id,
+        "deleted": True,
+        "deletedAt": print_time(response.deleted_at),
+        **_said(response.durability),
+    }
