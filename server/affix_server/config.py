@@ -37,6 +37,14 @@ class Settings(BaseSettings):
     )
     cache_ttl_seconds: int = Field(3600, ge=60, description="how long a settled entry stays in Redis")
     operation_timeout_seconds: float = Field(5.0, gt=0, le=300, description="upper bound of any call")
+    circuit_threshold: int = Field(10, ge=1, description="consecutive failures of a store that open its circuit")
+    circuit_open_seconds: float = Field(30.0, gt=0, description="how long an open circuit refuses calls before a probe")
+    when_postgres_down: Literal["accept", "refuse"] = Field(
+        "accept", description="writes while PostgreSQL is away: accept them as pending, or refuse them"
+    )
+    list_fallback: Literal["empty", "error"] = Field(
+        "empty", description="lists while neither store can be asked: an empty page marked degraded, or an error"
+    )
     max_content_bytes: int = Field(16 * 1024 * 1024, ge=1, description="largest content of one attachment")
     max_message_bytes: int = Field(64 * 1024 * 1024, ge=1024 * 1024, description="largest request or response")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged, at least")

@@ -9,31 +9,39 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Gauge
 
 from affix_server.config import Settings
 from affix_server.errors import StartError, StorageUnavailableError
+from affix_server.resilience import Circuit
+from affix_server.storage.acceptor import Acceptor
 from affix_server.storage.postgres.attachments import AttachmentTable
 from affix_server.storage.postgres.database import Database, open_database
+from affix_server.storage.postgres.doubts import DoubtTable
 from affix_server.storage.postgres.migrate import missing_migrations
 from affix_server.storage.postgres.tasks import TaskTable
 from affix_server.storage.postgres.writer import GroupCommitWriter
+from affix_server.storage.reading import AttachmentReading
 from affix_server.storage.reconciler import Reconciler
 from affix_server.storage.redis import cache as redis_cache
+from affix_server.storage.redis import pending as redis_pending
 from affix_server.storage.redis import task_cache as redis_task_cache
 from affix_server.storage.redis.cache import Cache
 from affix_server.storage.redis.client import RedisClient
 from affix_server.storage.redis.intents import Intents
+from affix_server.storage.redis.pending import PendingWrites
 from affix_server.storage.redis.task_cache import TaskCache
 from affix_server.storage.repository import AttachmentRepository
+from affix_server.storage.republisher import Republisher
 from affix_server.storage.revisions import Revisions
 from affix_server.storage.task_repository import TaskRepository
+from affix_server.storage.trust import Trust
+from affix_server.storage.writing import AttachmentWriting
 
 # A frozen store is found out well within an operation's time: it is the store's fault then, and there
 # is time left to do without it.
 _REDIS_SHARE, _REDIS_LONGEST_SECONDS = 0.2, 1.0
 _POSTGRES_SHARE, _POSTGRES_LONGEST_SECONDS = 0.4, 2.0
-_RECONCILE_EVERY_SECONDS = 5.0
 
 _log = structlog.get_logger()
 
@@ -45,12 +53,14 @@ class Storage:
     attachments: AttachmentRepository
     tasks: TaskRepository
     cache: Cache
-    task_cache: TaskCache
     intents: Intents
     attachment_table: AttachmentTable
     task_table: TaskTable
     writer: GroupCommitWriter
     reconciler: Reconciler
+    trust: Trust
+    postgres_circuit: Circuit
+    redis_circuit: Circuit
 
 
 async def open_storage(settings: Settings, registry: CollectorRegistry, stack: AsyncExitStack) -> Storage:
@@ -58,60 +68,102 @@ async def open_storage(settings: Settings, registry: CollectorRegistry, stack: A
 
     Raises StartError when a store cannot be reached or its schema is behind.
     """
-    database = await _open_postgres(settings, stack)
+    postgres_circuit, redis_circuit = (_circuit(store, settings, registry) for store in ("postgres", "redis"))
+    database = await _open_postgres(settings, postgres_circuit, stack)
     client = await _open_redis(settings, stack)
-    storage = _compose(settings, registry, database, client)
+    storage = _compose(settings, registry, database, client, postgres_circuit, redis_circuit)
+    await storage.trust.start()
     _background(stack, "group_commit", storage.writer.run())
-    _background(stack, "reconciler", storage.reconciler.run(_RECONCILE_EVERY_SECONDS))
+    _background(stack, "reconciler", storage.reconciler.run())
+    _background(stack, "trust", storage.trust.run())
     # Unwound first: writes that outlive their callers still need all of the above.
     stack.push_async_callback(storage.tasks.close)
     stack.push_async_callback(storage.attachments.close)
     return storage
 
 
-def _compose(settings: Settings, registry: CollectorRegistry, database: Database, client: RedisClient) -> Storage:
+def _compose(
+    settings: Settings,
+    registry: CollectorRegistry,
+    database: Database,
+    client: RedisClient,
+    postgres_circuit: Circuit,
+    redis_circuit: Circuit,
+) -> Storage:
+    ttl = settings.cache_ttl_seconds
     revisions, intents = Revisions(), Intents(client)
-    cache = Cache(client, revisions, ttl_seconds=settings.cache_ttl_seconds, registry=registry)
-    task_cache = TaskCache(client, ttl_seconds=settings.cache_ttl_seconds)
+    cache = Cache(client, revisions, ttl_seconds=ttl, registry=registry)
+    task_cache, pending = TaskCache(client, ttl_seconds=ttl), PendingWrites(client, ttl_seconds=ttl)
     table, task_table = AttachmentTable(database, revisions), TaskTable(database, revisions)
     writer = GroupCommitWriter(table)
-    return Storage(
-        attachments=AttachmentRepository(
-            cache=cache,
-            task_cache=task_cache,
-            intents=intents,
-            table=table,
-            writer=writer,
-            max_message_bytes=settings.max_message_bytes,
-            registry=registry,
-        ),
-        tasks=TaskRepository(cache=task_cache, intents=intents, table=task_table),
+    republisher = Republisher(
+        cache=cache, task_cache=task_cache, attachments=table, tasks=task_table, registry=registry
+    )
+    trust = Trust(
+        client=client,
+        circuit=redis_circuit,
+        database=database,
+        database_circuit=postgres_circuit,
+        doubts=DoubtTable(database, intents.writer),
+        republisher=republisher,
+    )
+    refuse = settings.when_postgres_down == "refuse"
+    acceptor = Acceptor(pending, trust, revisions, database, refuse=refuse)
+    reading = AttachmentReading(
         cache=cache,
         task_cache=task_cache,
+        intents=intents,
+        table=table,
+        trust=trust,
+        max_message_bytes=settings.max_message_bytes,
+        registry=registry,
+    )
+    writing = AttachmentWriting(
+        cache=cache, intents=intents, writer=writer, acceptor=acceptor, trust=trust, revisions=revisions
+    )
+    reconciler = Reconciler(
+        cache=cache,
+        task_cache=task_cache,
+        attachments=table,
+        tasks=task_table,
+        intents=intents,
+        pending=pending,
+        database=database,
+        circuit=postgres_circuit,
+        trust=trust,
+        registry=registry,
+    )
+    fallback = settings.list_fallback == "empty"
+    return Storage(
+        attachments=AttachmentRepository(reading, writing, redis_circuit, empty_list_fallback=fallback),
+        tasks=TaskRepository(cache=task_cache, intents=intents, table=task_table, trust=trust),
+        cache=cache,
         intents=intents,
         attachment_table=table,
         task_table=task_table,
         writer=writer,
-        reconciler=Reconciler(
-            cache=cache,
-            task_cache=task_cache,
-            intents=intents,
-            attachments=table,
-            tasks=task_table,
-            registry=registry,
-        ),
+        reconciler=reconciler,
+        trust=trust,
+        postgres_circuit=postgres_circuit,
+        redis_circuit=redis_circuit,
     )
 
 
-async def _open_postgres(settings: Settings, stack: AsyncExitStack) -> Database:
+def _circuit(store: str, settings: Settings, registry: CollectorRegistry) -> Circuit:
+    circuit = Circuit(store, threshold=settings.circuit_threshold, open_seconds=settings.circuit_open_seconds)
+    state = Gauge(f"affix_{store}_circuit_closed", f"1 while calls to {store} pass, 0 while not", registry=registry)
+    state.set_function(lambda: float(circuit.is_closed))
+    return circuit
+
+
+async def _open_postgres(settings: Settings, circuit: Circuit, stack: AsyncExitStack) -> Database:
     if settings.postgres_dsn is None:
         raise StartError("AFFIX_POSTGRES_DSN is not set: where is PostgreSQL?")
     timeout = min(settings.operation_timeout_seconds * _POSTGRES_SHARE, _POSTGRES_LONGEST_SECONDS)
-    database = await open_database(settings.postgres_dsn, operation_timeout=timeout)
+    database = await open_database(settings.postgres_dsn, circuit, operation_timeout=timeout)
     stack.push_async_callback(database.close)
     try:
-        async with database.connection() as connection:
-            missing = await missing_migrations(connection)
+        missing = await database.run(missing_migrations)
     except StorageUnavailableError as fault:
         raise StartError(f"cannot use PostgreSQL (AFFIX_POSTGRES_DSN): {fault.cause}") from None
     if missing:
@@ -122,7 +174,7 @@ async def _open_postgres(settings: Settings, stack: AsyncExitStack) -> Database:
 async def _open_redis(settings: Settings, stack: AsyncExitStack) -> RedisClient:
     if settings.redis_url is None:
         raise StartError("AFFIX_REDIS_URL is not set: where is Redis?")
-    scripts = (*redis_cache.SCRIPTS, *redis_task_cache.SCRIPTS)
+    scripts = (*redis_cache.SCRIPTS, *redis_task_cache.SCRIPTS, *redis_pending.SCRIPTS)
     timeout = min(settings.operation_timeout_seconds * _REDIS_SHARE, _REDIS_LONGEST_SECONDS)
     client = RedisClient(settings.redis_url, reply_timeout=timeout, scripts=scripts)
     stack.push_async_callback(client.close)

@@ -10,7 +10,8 @@ from redis.asyncio import Redis
 
 from affix_server.domain import Attachment, Ref, TextContent
 from affix_server.errors import AttachmentNotFoundError, TaskNotFoundError
-from affix_server.storage.entries import IndexLine
+from affix_server.storage.entries import IndexLine, Write
+from affix_server.storage.redis.publishing import NO_LEASE
 from affix_server.stores import Storage
 
 
@@ -23,7 +24,7 @@ async def test_a_late_fill_never_replaces_a_newer_write(storage: Storage, task_i
     await storage.attachments.create(ref, TextContent("old"), "a")
     old = await storage.attachments.get(ref)
     await storage.attachments.create(ref, TextContent("new"), "a")
-    await storage.cache.fill((old,))
+    await storage.cache.fill({ref: old}, NO_LEASE)
     assert (await storage.attachments.get(ref)).content == TextContent("new")
 
 
@@ -33,7 +34,7 @@ async def test_a_late_fill_never_brings_back_what_was_deleted(storage: Storage, 
     old = await storage.attachments.get(ref)
     assert await keys_listed(storage, task_id) == ["note"]
     await storage.attachments.delete(ref, "a")
-    await storage.cache.fill((old,))
+    await storage.cache.fill({ref: old}, NO_LEASE)
     with pytest.raises(AttachmentNotFoundError):
         await storage.attachments.get(ref)
     assert await keys_listed(storage, task_id) == []
@@ -44,10 +45,10 @@ async def test_a_late_fill_never_outlives_its_task(storage: Storage, task_id: st
     await storage.attachments.create(ref, TextContent("old"), "a")
     old = await storage.attachments.get(ref)
     await storage.tasks.delete(task_id, "a")
-    await storage.cache.fill((old,))
+    await storage.cache.fill({ref: old}, NO_LEASE)
     with pytest.raises(TaskNotFoundError):
         await storage.attachments.get(ref)
-    assert not await redis.exists(f"cb:task:{task_id}:attachment:note")
+    assert not await redis.hexists(f"cb:task:{task_id}:attachment:note", "content")
 
 
 async def test_a_late_fill_of_the_past_still_appears_in_the_list_it_belongs_to(storage: Storage, task_id: str) -> None:
@@ -56,10 +57,51 @@ async def test_a_late_fill_of_the_past_still_appears_in_the_list_it_belongs_to(s
     assert await keys_listed(storage, task_id) == ["first"]
     first = await storage.attachments.get(Ref(task_id, "first"))
     unpublished: Attachment = replace(first, key="second", id="ta-1-abcdefghi")
-    await storage.cache.fill((unpublished,))
+    token = storage.intents.token()
+    await storage.cache.lease([Ref(task_id, "second")], token)
+    await storage.cache.fill({Ref(task_id, "second"): unpublished}, token)
     page = await storage.cache.page(task_id, None, 10, 0, 1000)
     assert page is not None
     assert page.keys == ("first", "second")
+
+
+async def test_looking_for_what_is_not_there_leaves_nothing_behind(
+    storage: Storage, task_id: str, redis: Redis
+) -> None:
+    with pytest.raises(AttachmentNotFoundError):
+        await storage.attachments.get(Ref(task_id, "none"))
+    assert not await redis.exists(f"cb:task:{task_id}:attachment:none")
+
+
+async def test_what_comes_after_an_eviction_is_not_put_in(storage: Storage, task_id: str, redis: Redis) -> None:
+    """A reader of the past holds a lease; a deletion and its tombstone come and go; the past stays out."""
+    ref, name = Ref(task_id, "note"), f"cb:task:{task_id}:attachment:note"
+    await storage.attachments.create(ref, TextContent("old"), "a")
+    old = await storage.attachments.get(ref)
+    await redis.delete(name)
+    token = storage.intents.token()
+    await storage.cache.lease([ref], token)
+    await storage.attachments.delete(ref, "a")
+    assert await redis.hget(name, "deleted")
+    await redis.delete(name)
+    await storage.cache.fill({ref: old}, token)
+    with pytest.raises(AttachmentNotFoundError):
+        await storage.attachments.get(ref)
+    assert await keys_listed(storage, task_id) == []
+
+
+async def test_a_publication_after_an_eviction_leaves_no_gap_in_the_list(
+    storage: Storage, task_id: str, redis: Redis
+) -> None:
+    ref = Ref(task_id, "note")
+    assert await keys_listed(storage, task_id) == []
+    token = await storage.intents.begin(ref)
+    (row,) = await storage.attachment_table.write([Write(ref, TextContent("x"), "a")])
+    await redis.delete(f"cb:task:{task_id}:attachment:note")
+    assert row.entry is not None
+    await storage.cache.publish(row.entry, token, storage.intents.end(ref))
+    assert not await redis.exists(f"cb:task:{task_id}:attachment:note")
+    assert await keys_listed(storage, task_id) == ["note"]
 
 
 async def lines(storage: Storage, task_id: str) -> list[IndexLine]:

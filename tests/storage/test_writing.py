@@ -111,7 +111,7 @@ async def test_a_task_deletion_cut_short_takes_its_attachments_too(
     await storage.reconciler.reconcile(now_ms() - 10_000)
     with pytest.raises(TaskNotFoundError):
         await storage.attachments.get(ref)
-    assert not await redis.exists(f"cb:task:{task_id}:attachment:note")
+    assert not await redis.hexists(f"cb:task:{task_id}:attachment:note", "content")
 
 
 async def test_a_trace_without_a_commit_goes_without_an_event(storage: Storage, task_id: str, redis: Redis) -> None:

@@ -49,7 +49,7 @@ class Attachments(Protocol):
         """Read one. Raises TaskNotFoundError, AttachmentNotFoundError."""
         ...
 
-    async def batch_get(self, refs: Sequence[Ref]) -> list[Attachment]:
+    async def batch_get(self, refs: Sequence[Ref]) -> Sequence[Attachment]:
         """Read several, in order.
 
         Raises TaskNotFoundError or AttachmentNotFoundError for the first that is missing.

@@ -45,6 +45,24 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
+class Pending:
+    """A write that only Redis has: what it left, who wrote it, and whether its identity is provisional.
+
+    A provisional identity gives way to that of a row, if Postgres turns out to have one.
+    """
+
+    ref: Ref
+    entry: Entry
+    written_by: str
+    provisional: bool
+
+    @property
+    def deleted_at(self) -> int:
+        """When it was deleted, in ms; 0 for one that lives."""
+        return self.entry.deleted_at if isinstance(self.entry, Tombstone) else 0
+
+
+@dataclass(frozen=True, slots=True)
 class TooLarge:
     """Stands for an entry that was not sent along because of its size in bytes."""
 
@@ -53,10 +71,10 @@ class TooLarge:
 
 @dataclass(frozen=True, slots=True)
 class IndexLine:
-    """What an index says of one key."""
+    """What an index says of one key; `type` is None for one that is gone."""
 
     key: str
-    type: AttachmentType
+    type: AttachmentType | None
     created_at: int
 
 

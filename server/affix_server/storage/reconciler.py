@@ -1,34 +1,43 @@
-"""Mends what a crash left between the steps of a write (design/storage.md, "A crash")."""
+"""Watches over Postgres: drains what was accepted without it, and mends what a crash left (design/storage.md)."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from affix_server.domain import Ref
 from affix_server.errors import AffixError
-from affix_server.storage.entries import TaskTombstone
+from affix_server.resilience import Circuit
+from affix_server.storage.entries import Pending, TaskTombstone
 from affix_server.storage.events import attachment_event, task_event
-from affix_server.storage.postgres.attachments import AttachmentTable
+from affix_server.storage.postgres.attachments import NO_LIMIT, AttachmentTable
+from affix_server.storage.postgres.database import Database
 from affix_server.storage.postgres.tasks import TaskTable
 from affix_server.storage.redis.cache import Cache
-from affix_server.storage.redis.intents import Intents
-from affix_server.storage.redis.publishing import announce
+from affix_server.storage.redis.intents import Intents, Trace
+from affix_server.storage.redis.pending import PendingWrites
+from affix_server.storage.redis.publishing import NO_LEASE, announce
 from affix_server.storage.redis.task_cache import TaskCache
+from affix_server.storage.trust import Trust
 from affix_server.times import now_ms
 
 # Older than any write that still runs: an operation ends within five seconds by default.
 STALE_MS = 10_000
+# A write that failed at Postgres is pending by then; one that is merely under way is not worth a look.
+_RECENT_MS = 1_000
+_EVERY_SECONDS = 0.5
+_PURGE_EVERY_SECONDS = 60.0
+_TOMBSTONES_LIVE_SECONDS = 600.0
 _BATCH = 100
-_NO_LIMIT = 2**62
 
 _log = structlog.get_logger()
 
 
 class Reconciler:
-    """Takes stale intents and publishes what Postgres holds. Safe to run in all processes at once."""
+    """Brings Redis and Postgres together again. Safe to run in all processes at once."""
 
     def __init__(
         self,
@@ -36,62 +45,155 @@ class Reconciler:
         cache: Cache,
         task_cache: TaskCache,
         intents: Intents,
+        pending: PendingWrites,
         attachments: AttachmentTable,
         tasks: TaskTable,
+        database: Database,
+        circuit: Circuit,
+        trust: Trust,
         registry: CollectorRegistry,
     ) -> None:
         """Work on both halves of both stores; `run` does it again and again."""
         self._cache = cache
         self._task_cache = task_cache
         self._intents = intents
+        self._pending = pending
         self._attachments = attachments
         self._tasks = tasks
+        self._database = database
+        self._circuit = circuit
+        self._trust = trust
+        self._purge_at = 0.0
         self._reconciled = Counter(
-            "affix_reconciled_total", "Writes cut short that were brought to an end", registry=registry
+            "affix_reconciled_total", "Writes cut short or pending that were brought to an end", registry=registry
         )
+        self._purged = Counter("affix_purged_total", "Tombstones removed from Postgres for good", registry=registry)
+        self._waiting = Gauge("affix_pending_writes", "Writes that only Redis has", registry=registry)
+        self._oldest = Gauge("affix_pending_oldest_seconds", "Age of the oldest of them", registry=registry)
 
-    async def run(self, every_seconds: float) -> None:
+    async def run(self) -> None:
         """Reconcile until cancelled; a store that fails is tried again the next time."""
         while True:
             try:
-                await self.reconcile(now_ms() - STALE_MS)
+                await self._watch()
             except AffixError as fault:
                 _log.warning("reconcile_postponed", cause=str(fault))
             except Exception:  # noqa: BLE001 - logged; one bad entry must not end the mending of others
                 _log.exception("reconcile_failed")
-            await asyncio.sleep(every_seconds)
+            await asyncio.sleep(_EVERY_SECONDS)
 
-    async def reconcile(self, before_ms: int) -> int:
-        """Bring to an end every write that began before a time and left its trace; returns how many."""
-        done = 0
-        while traces := await self._intents.stale(before_ms, _BATCH):
-            for member, ref in traces:
-                if ref is None:
-                    await self._cache.run([self._intents.remove(member)])
-                elif ref.key:
-                    await self._settle_attachment(member, ref)
-                else:
-                    await self._settle_task(member, ref.task_id)
-            done += len(traces)
-            self._reconciled.inc(len(traces))
-            _log.info("reconciled", writes=len(traces))
+    async def _watch(self) -> None:
+        if not self._circuit.is_closed:
+            await self._probe()
+        elif self._trust.publishing:
+            await self.reconcile(now_ms() - STALE_MS)
+            await self._purge()
+
+    async def _probe(self) -> None:
+        """Ask a Postgres that was away, bring it up to date, and only then let calls pass."""
+        if self._trust.publishing:
+            await self._measure()
+        if not self._circuit.begin_probe():
+            return
+        try:
+            await self._database.probe()
+            if self._trust.publishing:
+                await self.reconcile(now_ms() - STALE_MS, recent_ms=0, probing=True)
+        except BaseException:
+            self._circuit.reopen()
+            raise
+        self._circuit.close()
+
+    async def reconcile(self, before_ms: int, *, recent_ms: int = _RECENT_MS, probing: bool = False) -> int:
+        """Drain every pending write, and end every other that began before a time and left its trace.
+
+        Returns how many were brought to an end. Traces younger than `recent_ms` are passed over.
+        """
+        skip = done = waiting = 0
+        while traces := await self._intents.traces(skip, _BATCH):
+            old = [trace for trace in traces if trace.began_ms <= now_ms() - recent_ms]
+            pending = await self._pending_of(old)
+            waiting += len(pending)
+            ended = await self._drain(pending, probing=probing)
+            stale = [one for one in old if one.began_ms < before_ms and not one.ours and one not in pending]
+            for trace in stale:
+                await self._settle(trace)
+            done += ended + len(stale)
+            skip += len(traces) - ended - len(stale)
+            if len(traces) < _BATCH:
+                break
+        if done:
+            self._reconciled.inc(done)
+            _log.info("reconciled", writes=done)
+        self._waiting.set(waiting - done if waiting > done else 0)
+        if not waiting:
+            self._oldest.set(0)
         return done
 
+    async def _pending_of(self, traces: Sequence[Trace]) -> dict[Trace, Pending]:
+        about = [trace for trace in traces if trace.ref is not None and trace.ref.key]
+        if not about:
+            return {}
+        found = await self._pending.get([trace.ref for trace in about if trace.ref is not None])
+        return {trace: one for trace, one in zip(about, found, strict=True) if one is not None}
+
+    async def _drain(self, pending: dict[Trace, Pending], *, probing: bool) -> int:
+        """Commit pending writes; of a task that has been deleted meanwhile, drop them."""
+        if not pending:
+            return 0
+        # Two processes may have left a trace each of the same write.
+        distinct = {one.ref: one for one in pending.values()}
+        rows = dict(zip(distinct, await self._attachments.drain(list(distinct.values()), probing=probing), strict=True))
+        live = [(trace, rows[one.ref].entry) for trace, one in pending.items() if rows[one.ref].task_exists]
+        await self._pending.settle(
+            [entry for _, entry in live if entry is not None], [trace.member for trace, _ in live]
+        )
+        for trace, one in pending.items():
+            if not rows[one.ref].task_exists:
+                await self._pending.discard(one.ref, trace.member)
+        return len(pending)
+
+    async def _settle(self, trace: Trace) -> None:
+        if trace.ref is None:
+            await self._cache.run([self._intents.remove(trace.member)])
+        elif trace.ref.key:
+            await self._settle_attachment(trace.member, trace.ref)
+        else:
+            await self._settle_task(trace.member, trace.ref.task_id)
+
     async def _settle_attachment(self, member: bytes, ref: Ref) -> None:
-        (row,) = (await self._attachments.read((ref,), _NO_LIMIT)).rows
+        (row,) = (await self._attachments.read((ref,), NO_LIMIT)).rows
         if row.entry is None:
             await self._cache.run([self._intents.remove(member)])
             return
         event = attachment_event(row.entry, row.updated_by)
-        await self._cache.publish(row.entry, [*announce(event), self._intents.remove(member)])
+        await self._cache.publish(row.entry, NO_LEASE, [*announce(event), self._intents.remove(member)])
 
     async def _settle_task(self, member: bytes, task_id: str) -> None:
         row = await self._tasks.read(task_id)
         if row is None:
             await self._cache.run([self._intents.remove(member)])
             return
-        await self._task_cache.publish(row.task, (), ())
+        await self._task_cache.publish(row.task, NO_LEASE, (), ())
         if isinstance(row.task, TaskTombstone):
             await self._task_cache.drop_entries(task_id, await self._tasks.keys(task_id))
         event = task_event("task.updated", row.task, row.updated_by)
         await self._cache.run([*announce(event), self._intents.remove(member)])
+
+    async def _measure(self) -> None:
+        """Tell how much waits for Postgres, while it is away."""
+        count, oldest_ms = await self._intents.waiting()
+        self._waiting.set(count)
+        self._oldest.set(max(now_ms() - oldest_ms, 0) / 1000 if count else 0)
+
+    async def _purge(self) -> None:
+        """Remove old tombstones, unless there is a Redis somewhere that may still need them."""
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._purge_at or not self._trust.believed:
+            return
+        self._purge_at = loop.time() + _PURGE_EVERY_SECONDS
+        purged = await self._attachments.purge(_TOMBSTONES_LIVE_SECONDS)
+        purged += await self._tasks.purge(_TOMBSTONES_LIVE_SECONDS)
+        if purged:
+            self._purged.inc(purged)
+            _log.info("purged", tombstones=purged)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# A statement that is merely slow must not run into its fence.
+_SLACK_US = 1_000_000
+
 
 class Revisions:
     """A hybrid clock's memory: what this process has seen of either store."""
@@ -18,3 +21,12 @@ class Revisions:
     def observe(self, revision: int) -> None:
         """Take note of a revision."""
         self._highest = max(self._highest, revision)
+
+    def fence(self, now_us: int, timeout_seconds: float) -> int:
+        """Return the revision that a statement sent now must stay below, to have any effect.
+
+        A statement that is given up may still be executed, by a server that was
+        frozen or across a line that was slow. Whoever gives it up uses a revision from the
+        fence on, so whatever the statement still does is older, and by then it does nothing more.
+        """
+        return max(now_us + int(timeout_seconds * 1_000_000), self._highest) + _SLACK_US

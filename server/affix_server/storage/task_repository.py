@@ -17,16 +17,25 @@ from affix_server.domain import (
     TaskQuery,
     WrittenTask,
 )
-from affix_server.errors import AffixError, ConflictError, StorageUnavailableError, TaskNotFoundError
+from affix_server.errors import (
+    AffixError,
+    CircuitOpenError,
+    ConflictError,
+    StorageUnavailableError,
+    TaskNotFoundError,
+)
 from affix_server.storage.entries import TaskTombstone, random_suffix
 from affix_server.storage.events import attachment_event, task_event
 from affix_server.storage.ongoing import Ongoing
+from affix_server.storage.postgres.attachments import Row
 from affix_server.storage.postgres.tasks import RESULT_KEY, TaskTable
+from affix_server.storage.redis.client import CacheUnavailableError
 from affix_server.storage.redis.connection import Command
 from affix_server.storage.redis.intents import Intents
 from affix_server.storage.redis.publishing import announce
 from affix_server.storage.redis.task_cache import TaskCache
 from affix_server.storage.single_flight import SingleFlight
+from affix_server.storage.trust import Trust
 from affix_server.times import now_ms
 
 V = TypeVar("V")
@@ -38,11 +47,12 @@ _ID_ATTEMPTS = 4
 class TaskRepository:
     """Implements storage.base.Tasks: Postgres decides, Redis answers."""
 
-    def __init__(self, *, cache: TaskCache, intents: Intents, table: TaskTable) -> None:
+    def __init__(self, *, cache: TaskCache, intents: Intents, table: TaskTable, trust: Trust) -> None:
         """Compose the two stores' halves."""
         self._cache = cache
         self._intents = intents
         self._table = table
+        self._trust = trust
         self._writes = Ongoing()
         self._loads: SingleFlight[Task] = SingleFlight()
 
@@ -53,21 +63,27 @@ class TaskRepository:
     async def create(self, new: NewTask, created_by: str) -> WrittenTask:
         """See storage.base.Tasks."""
         if new.id is not None:
-            return await self._writes.run(self._create(new.id, new, created_by))
+            return await self._create(new.id, new, created_by)
         for _ in range(_ID_ATTEMPTS - 1):
             try:
-                return await self._writes.run(self._create(_new_id(), new, created_by))
+                return await self._create(_new_id(), new, created_by)
             except ConflictError:
                 continue
-        return await self._writes.run(self._create(_new_id(), new, created_by))
+        return await self._create(_new_id(), new, created_by)
 
     async def _create(self, task_id: str, new: NewTask, created_by: str) -> WrittenTask:
-        task = await self._commit([Ref(task_id, "")], lambda: self._table.create(task_id, new, created_by))
-        await self._publish(task, "task.created", created_by)
+        task = await self._write(
+            [Ref(task_id, "")],
+            lambda: self._table.create(task_id, new, created_by),
+            lambda task, tokens: self._publish(task, tokens, "task.created", created_by),
+        )
         return WrittenTask(task, 0)
 
     async def get(self, task_id: str) -> CountedTask:
         """See storage.base.Tasks."""
+        return await self._trust.redis_first(lambda: self._get(task_id), lambda: self._get_past_redis(task_id))
+
+    async def _get(self, task_id: str) -> CountedTask:
         task, count = await self._cache.get(task_id)
         if isinstance(task, TaskTombstone):
             raise TaskNotFoundError(task_id)
@@ -77,22 +93,31 @@ class TaskRepository:
             count = await self._table.count(task_id)
         return CountedTask(task, count)
 
+    async def _get_past_redis(self, task_id: str) -> CountedTask:
+        row = await self._table.read(task_id)
+        if row is None or isinstance(row.task, TaskTombstone):
+            raise TaskNotFoundError(task_id)
+        return CountedTask(row.task, await self._table.count(task_id))
+
     async def _load(self, task_id: str) -> Task:
+        """Read from Postgres and fill Redis; the lease keeps out what comes too late."""
+        token = self._intents.token()
+        await self._cache.lease(task_id, token)
         row = await self._table.read(task_id)
         if row is None:
             raise TaskNotFoundError(task_id)
-        await self._cache.fill(row.task)
+        await self._cache.fill(row.task, token)
         if isinstance(row.task, TaskTombstone):
             raise TaskNotFoundError(task_id)
         return row.task
 
     async def update(self, task_id: str, changes: TaskChanges, updated_by: str) -> WrittenTask:
         """See storage.base.Tasks."""
-        return await self._writes.run(self._update(task_id, changes, updated_by))
-
-    async def _update(self, task_id: str, changes: TaskChanges, updated_by: str) -> WrittenTask:
-        task = await self._commit([Ref(task_id, "")], lambda: self._table.update(task_id, changes, updated_by))
-        await self._publish(task, "task.updated", updated_by)
+        task = await self._write(
+            [Ref(task_id, "")],
+            lambda: self._table.update(task_id, changes, updated_by),
+            lambda task, tokens: self._publish(task, tokens, "task.updated", updated_by),
+        )
         return WrittenTask(task, await self._count(task_id))
 
     async def list(self, query: TaskQuery) -> TaskPage:
@@ -101,61 +126,99 @@ class TaskRepository:
 
     async def complete(self, task_id: str, worker_id: str | None, result: str | None, completed_by: str) -> WrittenTask:
         """See storage.base.Tasks."""
-        return await self._writes.run(self._complete(task_id, worker_id, result, completed_by))
 
-    async def _complete(
-        self, task_id: str, worker_id: str | None, result: str | None, completed_by: str
-    ) -> WrittenTask:
+        async def publish(done: tuple[Task, Row | None], tokens: Sequence[str]) -> None:
+            task, row = done
+            entries = [(row.entry, tokens[-1])] if row is not None and row.entry is not None else []
+            events = [attachment_event(entry, completed_by) for entry, _ in entries]
+            events.append(task_event("task.completed", task, completed_by))
+            told = [command for event in events for command in announce(event)]
+            await self._cache.publish(task, tokens[0], entries, [*told, *self._ends(refs)])
+
         refs = [Ref(task_id, "")] if result is None else [Ref(task_id, ""), Ref(task_id, RESULT_KEY)]
-        task, row = await self._commit(refs, lambda: self._table.complete(task_id, worker_id, result, completed_by))
-        entries = [row.entry] if row is not None and row.entry is not None else []
-        events = [attachment_event(entry, completed_by) for entry in entries]
-        events.append(task_event("task.completed", task, completed_by))
-        told = [command for event in events for command in announce(event)]
-        await self._cache.publish(task, entries, [*told, *self._ends(refs)])
+        task, _ = await self._write(
+            refs, lambda: self._table.complete(task_id, worker_id, result, completed_by), publish
+        )
         return WrittenTask(task, await self._count(task_id))
 
     async def delete(self, task_id: str, deleted_by: str) -> DeletedTask:
         """See storage.base.Tasks."""
-        return await self._writes.run(self._delete(task_id, deleted_by))
-
-    async def _delete(self, task_id: str, deleted_by: str) -> DeletedTask:
         ref = Ref(task_id, "")
-        tombstone, keys = await self._commit([ref], lambda: self._table.delete(task_id, deleted_by))
-        self._loads.forget(task_id)
-        # The tombstone first: from then on nothing of this task is filled in or published any more.
-        await self._cache.publish(tombstone, (), ())
-        await self._cache.drop_entries(task_id, keys)
-        event = task_event("task.deleted", tombstone, deleted_by)
-        await self._cache.run([*announce(event), *self._intents.end(ref)])
+
+        async def publish(deleted: tuple[TaskTombstone, Sequence[str]], tokens: Sequence[str]) -> None:
+            tombstone, keys = deleted
+            # The tombstone first: from then on nothing of this task is filled in or published any more.
+            await self._cache.publish(tombstone, tokens[0], (), ())
+            await self._cache.drop_entries(task_id, keys)
+            event = task_event("task.deleted", tombstone, deleted_by)
+            await self._cache.run([*announce(event), *self._intents.end(ref)])
+
+        tombstone, _ = await self._write([ref], lambda: self._table.delete(task_id, deleted_by), publish)
         return DeletedTask(task_id, tombstone.deleted_at)
 
-    async def _commit(self, refs: Sequence[Ref], work: Callable[[], Awaitable[V]]) -> V:
-        """Leave traces, commit; a refusal removes the traces, a failure leaves them to the reconciler."""
-        begun: deque[Ref] = deque()
+    async def _write(
+        self,
+        refs: Sequence[Ref],
+        commit: Callable[[], Awaitable[V]],
+        publish: Callable[[V, Sequence[str]], Awaitable[None]],
+    ) -> V:
+        """Run a write to its end, even if its caller goes away: begun is begun."""
+        written = await self._writes.run(self._write_through(refs, commit, publish))
+        self._loads.forget(refs[0].task_id)
+        return written
+
+    async def _write_through(
+        self,
+        refs: Sequence[Ref],
+        commit: Callable[[], Awaitable[V]],
+        publish: Callable[[V, Sequence[str]], Awaitable[None]],
+    ) -> V:
+        """Intent, commit, publish (design/storage.md, "A write")."""
+        tokens = await self._begin(refs)
+        if tokens is None:
+            with self._trust.unpublished():
+                written = await commit()
+                await self._trust.heard()
+            return written
         try:
-            for ref in refs:
-                await self._intents.begin(ref)
-                begun.append(ref)
-            return await work()
-        except AffixError as fault:
-            if isinstance(fault, StorageUnavailableError):
-                self._abandon(begun)
-            else:
-                await self._cache.run(self._ends(begun))
+            written = await commit()
+        except (StorageUnavailableError, CircuitOpenError):
+            self._abandon(refs)
+            raise
+        except AffixError:
+            await self._cache.run(self._ends(refs))
             raise
         except BaseException:
-            self._abandon(begun)
+            self._abandon(refs)
             raise
+        try:
+            await publish(written, tokens)
+        except CacheUnavailableError:
+            await self._trust.heard()
+        return written
 
-    async def _publish(self, task: Task, event: str, written_by: str) -> None:
-        self._loads.forget(task.id)
+    async def _begin(self, refs: Sequence[Ref]) -> Sequence[str] | None:
+        """Leave the traces of a write; None if Redis is away."""
+        if not self._trust.publishing:
+            return None
+        tokens: deque[str] = deque()
+        try:
+            for ref in refs:
+                tokens.append(await self._intents.begin(ref))
+        except CacheUnavailableError:
+            self._abandon(refs[: len(tokens)])
+            return None
+        return tuple(tokens)
+
+    async def _publish(self, task: Task, tokens: Sequence[str], event: str, written_by: str) -> None:
         ends = self._ends([Ref(task.id, "")])
-        await self._cache.publish(task, (), [*announce(task_event(event, task, written_by)), *ends])
+        await self._cache.publish(task, tokens[0], (), [*announce(task_event(event, task, written_by)), *ends])
 
     async def _count(self, task_id: str) -> int:
-        _, count = await self._cache.get(task_id)
-        return count if count is not None else await self._table.count(task_id)
+        try:
+            return (await self.get(task_id)).attachment_count
+        except TaskNotFoundError:
+            return 0  # deleted since
 
     def _ends(self, refs: Iterable[Ref]) -> Sequence[Command]:
         return [command for ref in refs for command in self._intents.end(ref)]

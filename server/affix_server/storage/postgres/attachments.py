@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import asyncpg
 
-from affix_server.domain import Attachment, AttachmentType, Ref
-from affix_server.errors import TaskNotFoundError
-from affix_server.storage.entries import Entry, IndexLine, Tombstone, Write, random_suffix
+from affix_server.domain import Attachment, AttachmentType, Page, Ref
+from affix_server.errors import StorageUnavailableError, TaskNotFoundError
+from affix_server.storage.entries import Entry, IndexLine, Pending, Tombstone, Write, random_suffix
+from affix_server.storage.limits import require_room
 from affix_server.storage.postgres.database import Connection, Database, statement
-from affix_server.storage.postgres.rows import content_bytes, content_columns, parse_entry
+from affix_server.storage.postgres.rows import content_bytes, content_columns, drain_columns, parse_entry
 from affix_server.storage.revisions import Revisions
 
 _WRITE = statement("write_attachments")
@@ -19,9 +21,19 @@ _READ = statement("read_attachments")
 _TASK_EXISTS = "SELECT EXISTS (SELECT FROM tasks WHERE id = $1 AND deleted_at IS NULL)"
 _INDEX = """
 SELECT key, type, (extract(epoch FROM created_at) * 1000)::bigint AS created_at
-FROM task_attachments WHERE task_id = $1 AND deleted_at IS NULL
+FROM task_attachments WHERE task_id = $1 AND deleted_at IS NULL AND key > $2
+ORDER BY key LIMIT $3
 """
 _INDEX_CHUNK = 1000
+# For what is read because it has to be, whatever its size.
+NO_LIMIT = 2**62
+_LIST = statement("list_attachments")
+_DRAIN = statement("drain_attachments")
+_SINCE = statement("attachments_since")
+_SINCE_CHUNK = 200
+_PURGE = """
+DELETE FROM task_attachments WHERE deleted_at < now() - make_interval(secs => $1) RETURNING 1
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +65,38 @@ class AttachmentTable:
         """Commit creates and deletes of different keys together; the rows are in their order.
 
         A row without an entry means that nothing was written: the task does not
-        exist, or there was nothing to delete.
+        exist, or there was nothing to delete. After StorageUnavailableError the
+        commit may or may not have happened, and for a while still may; after
+        CircuitOpenError it has not.
         """
-        async with self._database.connection() as connection:
-            return await write_attachments(connection, writes, self._revisions)
+        fence = self._revisions.fence(self._database.now_us, self._database.timeout)
 
-    async def read(self, refs: Sequence[Ref], max_bytes: int) -> Rows:
+        def work(connection: Connection) -> Awaitable[list[Row]]:
+            return write_attachments(connection, writes, self._revisions, fence)
+
+        return await self._database.run(work, weight=len(writes))
+
+    async def drain(self, pending: Sequence[Pending], *, probing: bool = False) -> list[Row]:
+        """Commit writes that were accepted while Postgres was away; the rows are as they are afterwards.
+
+        Of what is there and what is drained, the higher revision stays. Of a
+        task that has been deleted meanwhile, nothing is written. `probing` asks
+        whatever the circuit says.
+        """
+        refs = [one.ref for one in pending]
+
+        def work(connection: Connection) -> Awaitable[Any]:
+            return connection.fetch(_DRAIN, *drain_columns(pending))
+
+        await self._database.run(work, probing=probing)
+        return (await self.read(refs, NO_LIMIT, probing=probing)).rows
+
+    async def read(self, refs: Sequence[Ref], max_bytes: int, *, probing: bool = False) -> Rows:
         """Read by name, in order; contents over `max_bytes` together are not read at all."""
         task_ids, keys = [ref.task_id for ref in refs], [ref.key for ref in refs]
-        records = await self._database.fetch(_READ, task_ids, keys, max_bytes)
+        records = await self._database.run(
+            lambda connection: connection.fetch(_READ, task_ids, keys, max_bytes), probing=probing
+        )
         total = records[0]["total_bytes"] if records else 0
         if total > max_bytes:
             return Rows([], total)
@@ -78,27 +113,61 @@ class AttachmentTable:
                 self._revisions.observe(row.entry.revision)
         return Rows(rows, total)
 
+    async def page(self, task_id: str, type_: AttachmentType | None, limit: int, offset: int, max_bytes: int) -> Page:
+        """Read a page as storage.base.Attachments.list promises it. Raises TaskNotFoundError, InvalidParamsError."""
+        type_name = type_.value if type_ is not None else None
+        records = await self._database.fetch(_LIST, task_id, type_name, limit, offset, max_bytes)
+        if not records[0]["task_exists"]:
+            raise TaskNotFoundError(task_id)
+        found = [record for record in records if record["id"] is not None]
+        require_room(int(found[0]["total_bytes"]) if found else 0, max_bytes, "limit")
+        entries = [parse_entry(Ref(task_id, record["key"]), record) for record in found]
+        attachments = tuple(entry for entry in entries if isinstance(entry, Attachment))
+        total = records[0]["total"]
+        return Page(attachments, total, has_more=offset + len(attachments) < total)
+
     async def index(self, task_id: str) -> AsyncGenerator[Sequence[IndexLine]]:
-        """Read all keys of a task, some at a time, as they are when iteration begins.
+        """Read all keys of a task, some at a time; each part is as it is when it is read.
 
         Raises TaskNotFoundError.
         """
-        async with self._database.transaction() as connection:
-            if not await connection.fetchval(_TASK_EXISTS, task_id):
-                raise TaskNotFoundError(task_id)
-            chunk: list[IndexLine] = []
-            async for record in connection.cursor(_INDEX, task_id, prefetch=_INDEX_CHUNK):
-                chunk.append(IndexLine(record["key"], AttachmentType(record["type"]), record["created_at"]))
-                if len(chunk) == _INDEX_CHUNK:
-                    yield chunk
-                    chunk = []
-            yield chunk
+        (exists,) = await self._database.fetch(_TASK_EXISTS, task_id)
+        if not exists["exists"]:
+            raise TaskNotFoundError(task_id)
+        after = ""
+        while records := await self._database.fetch(_INDEX, task_id, after, _INDEX_CHUNK):
+            yield [IndexLine(record["key"], AttachmentType(record["type"]), record["created_at"]) for record in records]
+            after = records[-1]["key"]
+
+    async def since(self, revision: int) -> AsyncGenerator[Sequence[tuple[Ref, Row]]]:
+        """Read what was written or deleted after a revision, in its order, some at a time."""
+        while records := await self._database.fetch(_SINCE, revision, _SINCE_CHUNK):
+            yield [
+                (
+                    Ref(record["task_id"], record["key"]),
+                    Row(
+                        task_exists=True,
+                        entry=parse_entry(Ref(record["task_id"], record["key"]), record),
+                        updated_by=record["updated_by"],
+                    ),
+                )
+                for record in records
+            ]
+            revision = records[-1]["revision"]
+
+    async def purge(self, older_than_seconds: float) -> int:
+        """Remove tombstones of a certain age for good; returns how many."""
+        records = await self._database.fetch(_PURGE, older_than_seconds)
+        return len(records)
 
 
 async def write_attachments(
-    connection: Connection | asyncpg.Connection[asyncpg.Record], writes: Sequence[Write], revisions: Revisions
+    connection: Connection, writes: Sequence[Write], revisions: Revisions, fence: int
 ) -> list[Row]:
-    """Run the write statement in whatever transaction the connection is in."""
+    """Run the write statement in whatever transaction the connection is in.
+
+    Raises StorageUnavailableError if it came too late to have an effect.
+    """
     contents = [content_columns(write.content) for write in writes]
     type_, value, content, url, mime_type, size = (list(column) for column in zip(*contents, strict=True))
     records = await connection.fetch(
@@ -111,7 +180,10 @@ async def write_attachments(
         [content_bytes(write.content) for write in writes],
         [write.written_by for write in writes],
         revisions.highest,
+        fence,
     )
+    if any(record["too_late"] for record in records):
+        raise StorageUnavailableError("Database answered too late")
     rows = [_written(write, record) for write, record in zip(writes, records, strict=True)]
     for row in rows:
         if row.entry is not None:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import importlib.resources
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, TypeAlias
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 
-from affix_server.errors import StartError, StorageUnavailableError
+from affix_server.errors import CircuitOpenError, StartError, StorageUnavailableError
+from affix_server.resilience import Circuit
+from affix_server.storage.ongoing import Ongoing
 
 # In quotes, because it is generic in the stubs only.
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+V = TypeVar("V")
+Work = Callable[[Connection], Awaitable[V]]
 
 # What says that Postgres or the way to it is at fault, not the statement.
-_CONNECTION_FAULTS = (
+_STORE_FAULTS = (
     OSError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
@@ -24,7 +28,10 @@ _CONNECTION_FAULTS = (
     asyncpg.InsufficientResourcesError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InternalClientError,
+    asyncpg.PostgresSystemError,
+    asyncpg.TransactionRollbackError,
 )
+_CLOCK = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
 
 def statement(name: str) -> str:
@@ -33,59 +40,105 @@ def statement(name: str) -> str:
 
 
 class Database:
-    """A pool of connections. Callers wait for a free one, at most as long as an operation may take.
+    """A pool of connections behind a circuit breaker. Callers wait for a free one as long as a statement may take.
 
     Every method raises StorageUnavailableError when Postgres cannot be reached,
-    fails, or does not answer within `timeout` seconds; the statement may have
-    been executed then. No text of the driver gets past here.
+    fails, or does not answer within `timeout` seconds (the work may have been
+    done then), and CircuitOpenError when it is not even asked. No text of the driver
+    gets past here. Work begun goes on to its end although its caller is
+    cancelled: cancelling a query would wait for a server that may be frozen.
     """
 
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], timeout: float) -> None:
+    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], circuit: Circuit, timeout: float) -> None:
         """Use a pool; `open_database` makes one."""
         self._pool = pool
-        self._timeout = timeout
+        self._circuit = circuit
+        self.timeout = timeout
+        self._work = Ongoing()
+        self._offset_us = 0
+
+    @property
+    def now_us(self) -> int:
+        """The clock of Postgres in microseconds, as far as it is known."""
+        return time.time_ns() // 1000 + self._offset_us
 
     async def fetch(self, sql: str, *args: object) -> Sequence[asyncpg.Record]:
         """Run one statement in a transaction of its own."""
-        async with self.connection() as connection:
-            return await connection.fetch(sql, *args)
+        return await self.run(lambda connection: connection.fetch(sql, *args))
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
-        """Lend a connection; one that does not answer in time is terminated."""
+    async def transact(self, work: Work[V]) -> V:
+        """Do work inside a transaction that commits at its end, or rolls back on an exception."""
+
+        async def in_transaction(connection: Connection) -> V:
+            async with connection.transaction():
+                return await work(connection)
+
+        return await self.run(in_transaction)
+
+    async def run(self, work: Work[V], *, weight: int = 1, probing: bool = False) -> V:
+        """Do work on a connection; a failure counts `weight` times, for as many callers.
+
+        `probing` is for whoever has begun the circuit's probe: it passes.
+        """
+        if not probing:
+            self._circuit.check()
+        return await self._work.run(self._run(work, weight))
+
+    async def probe(self) -> None:
+        """Ask Postgres for its clock, whatever the circuit says."""
+        clock = await self._work.run(self._run(lambda connection: connection.fetchval(_CLOCK), 0))
+        self._offset_us = clock - time.time_ns() // 1000
+
+    async def _run(self, work: Work[V], weight: int) -> V:
         try:
-            connection = await self._pool.acquire(timeout=self._timeout)
+            result = await self._run_bounded(work)
+        except StorageUnavailableError:
+            self._circuit.failed(weight)
+            raise
+        self._circuit.succeeded()
+        return result
+
+    async def _run_bounded(self, work: Work[V]) -> V:
+        try:
+            connection = await self._pool.acquire(timeout=self.timeout)
         except TimeoutError:
             raise StorageUnavailableError("Database connection timeout") from None
-        except _CONNECTION_FAULTS:
+        except _STORE_FAULTS:
             raise StorageUnavailableError("Database connection failed") from None
-        try:
-            async with asyncio.timeout(self._timeout):
-                yield connection
-        except TimeoutError:
-            # Cancelling a query waits for a server that may be frozen; hanging up does not.
+        burnt = False
+
+        def burn() -> None:
+            nonlocal burnt
+            burnt = True
             connection.terminate()
-            raise StorageUnavailableError("Database connection timeout") from None
-        except _CONNECTION_FAULTS:
-            raise StorageUnavailableError("Database connection failed") from None
-        finally:
-            await self._pool.release(connection, timeout=1.0)
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
-        """Lend a connection inside a transaction that commits at the end, or rolls back on an exception."""
-        async with self.connection() as connection, connection.transaction():
-            yield connection
+        # Not asyncio.timeout: a cancelled query waits for its server's consent, which a frozen one never gives.
+        fuse = asyncio.get_running_loop().call_later(self.timeout, burn)
+        try:
+            return await work(connection)
+        except _STORE_FAULTS:
+            cause = "Database connection timeout" if burnt else "Database connection failed"
+            raise StorageUnavailableError(cause) from None
+        finally:
+            fuse.cancel()
+            await self._release(connection)
+
+    async def _release(self, connection: Connection) -> None:
+        try:
+            await self._pool.release(connection, timeout=1.0)
+        except (TimeoutError, *_STORE_FAULTS):
+            connection.terminate()
 
     async def close(self) -> None:
         """Close all connections, at once if they do not end by themselves."""
+        await self._work.join()
         try:
-            await asyncio.wait_for(self._pool.close(), timeout=self._timeout)
+            await asyncio.wait_for(self._pool.close(), timeout=self.timeout)
         except TimeoutError:
             self._pool.terminate()
 
 
-async def open_database(dsn: str, *, operation_timeout: float, size: int = 10) -> Database:
+async def open_database(dsn: str, circuit: Circuit, *, operation_timeout: float, size: int = 10) -> Database:
     """Connect to Postgres. Raises StartError if that fails."""
     timeout = operation_timeout
     try:
@@ -101,7 +154,13 @@ async def open_database(dsn: str, *, operation_timeout: float, size: int = 10) -
         )
     except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as fault:
         raise StartError(f"cannot reach PostgreSQL (AFFIX_POSTGRES_DSN): {describe(fault)}") from None
-    return Database(pool, timeout)
+    database = Database(pool, circuit, timeout)
+    try:
+        await database.probe()
+    except (StorageUnavailableError, CircuitOpenError):
+        await database.close()
+        raise StartError("cannot use PostgreSQL (AFFIX_POSTGRES_DSN): it does not answer") from None
+    return database
 
 
 def describe(fault: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
@@ -19,7 +20,7 @@ from affix_server.domain import (
     TextContent,
     UrlContent,
 )
-from affix_server.storage.entries import Entry, TaskEntry, TaskTombstone, Tombstone
+from affix_server.storage.entries import Entry, Pending, TaskEntry, TaskTombstone, Tombstone
 
 # type, value, content, url, mime_type, size: as in the table.
 ContentColumns = tuple[str | None, str | None, str | None, str | None, str | None, int | None]
@@ -47,6 +48,26 @@ def content_bytes(content: Content | None) -> int:
             return len(text.encode())
         case _:
             return 0
+
+
+def drain_columns(pending: Sequence[Pending]) -> list[list[Any]]:
+    """Return the parameters of drain_attachments.sql."""
+    rows = []
+    for one in pending:
+        entry = one.entry
+        live = entry if isinstance(entry, Attachment) else None
+        content = live.content if live else None
+        written_at = live.updated_at if live else one.deleted_at
+        rows.append(
+            (
+                *(one.ref.task_id, one.ref.key, live.id if live else ""),
+                *(*content_columns(content), content_bytes(content)),
+                *(live.created_by if live else one.written_by, one.written_by),
+                *(live.created_at if live else written_at, written_at),
+                *(entry.revision, live is None, one.provisional),
+            )
+        )
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def parse_content(row: asyncpg.Record) -> Content:

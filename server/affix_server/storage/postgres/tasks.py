@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
 import asyncpg
@@ -37,6 +38,10 @@ _LOCK = f"{_READ} AND t.deleted_at IS NULL FOR NO KEY UPDATE"
 # Conflicts with the share that write_attachments.sql takes: no attachment can be written meanwhile.
 _LOCK_WHOLE = f"{_READ} AND t.deleted_at IS NULL FOR UPDATE"
 _COUNT = "SELECT count(*) FROM task_attachments WHERE task_id = $1 AND deleted_at IS NULL"
+_SINCE = f"""
+SELECT {TASK_COLUMNS} FROM tasks t WHERE t.revision > $1 ORDER BY t.revision FETCH FIRST 200 ROWS WITH TIES
+"""  # noqa: S608 - constants
+_PURGE = "DELETE FROM tasks WHERE deleted_at < now() - make_interval(secs => $1) RETURNING 1"
 _KEYS = "SELECT key FROM task_attachments WHERE task_id = $1"
 
 _ORDER_BY = {
@@ -81,6 +86,13 @@ class TaskTable:
             return TaskRow(task, record["updated_by"])
         return None
 
+    async def since(self, revision: int) -> AsyncGenerator[Sequence[TaskEntry]]:
+        """Read what was written or deleted after a revision, in its order, some at a time."""
+        while records := await self._database.fetch(_SINCE, revision):
+            tasks = [parse_task(record) for record in records]
+            yield tasks
+            revision = tasks[-1].revision
+
     async def count(self, task_id: str) -> int:
         """Count the attachments of a task."""
         (record,) = await self._database.fetch(_COUNT, task_id)
@@ -91,34 +103,48 @@ class TaskTable:
         """Return every key of a task, deleted ones that are still known included."""
         return [record["key"] for record in await self._database.fetch(_KEYS, task_id)]
 
+    async def purge(self, older_than_seconds: float) -> int:
+        """Remove tombstones of a certain age for good; returns how many."""
+        return len(await self._database.fetch(_PURGE, older_than_seconds))
+
     async def update(self, task_id: str, changes: TaskChanges, updated_by: str) -> Task:
         """Commit changes. Raises TaskNotFoundError."""
-        async with self._database.transaction() as connection:
+
+        async def work(connection: Connection) -> Task:
             held = await self._lock(connection, _LOCK, task_id)
             return await self._update(connection, held, changes, None, updated_by)
+
+        return await self._database.transact(work)
 
     async def complete(
         self, task_id: str, worker_id: str | None, result: str | None, completed_by: str
     ) -> tuple[Task, Row | None]:
         """Commit a completion and its result, both or neither. Raises TaskNotFoundError."""
-        async with self._database.transaction() as connection:
+
+        async def work(connection: Connection) -> tuple[Task, Row | None]:
             held = await self._lock(connection, _LOCK, task_id)
             changes = TaskChanges(status=TaskStatus.COMPLETED)
             task = await self._update(connection, held, changes, worker_id, completed_by)
             if result is None:
                 return task, None
             write = Write(Ref(task_id, RESULT_KEY), JsonContent(result), completed_by)
-            (row,) = await write_attachments(connection, (write,), self._revisions)
+            fence = self._revisions.fence(self._database.now_us, self._database.timeout)
+            (row,) = await write_attachments(connection, (write,), self._revisions, fence)
             return task, row
+
+        return await self._database.transact(work)
 
     async def delete(self, task_id: str, deleted_by: str) -> tuple[TaskTombstone, list[str]]:
         """Commit a deletion with all attachments; returns the keys they had. Raises TaskNotFoundError."""
-        async with self._database.transaction() as connection:
+
+        async def work(connection: Connection) -> tuple[TaskTombstone, list[str]]:
             await self._lock(connection, _LOCK_WHOLE, task_id)
             (record,) = await connection.fetch(_DELETE, task_id, deleted_by, self._revisions.highest)
             tombstone = TaskTombstone(task_id, record["deleted_at"], record["revision"])
             self._revisions.observe(tombstone.revision)
             return tombstone, record["keys"]
+
+        return await self._database.transact(work)
 
     async def list(self, query: TaskQuery) -> TaskPage:
         """Read a page with its total, at one moment."""

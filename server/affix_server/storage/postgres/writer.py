@@ -10,7 +10,7 @@ import asyncpg
 import structlog
 
 from affix_server.domain import Ref
-from affix_server.errors import StorageUnavailableError
+from affix_server.errors import CircuitOpenError, StorageUnavailableError
 from affix_server.storage.entries import Write
 from affix_server.storage.postgres.attachments import AttachmentTable, Row
 from affix_server.storage.postgres.rows import content_bytes
@@ -73,9 +73,11 @@ class GroupCommitWriter:
     async def _commit_batch(self, batch: Sequence[tuple[Write, asyncio.Future[Row]]]) -> None:
         try:
             rows = await self._table.write([write for write, _ in batch])
-        except StorageUnavailableError as fault:
-            for _, future in batch:
+        except (StorageUnavailableError, CircuitOpenError) as fault:
+            # Those that came meanwhile have waited for as long; they need not find it out one batch after another.
+            for _, future in (*batch, *self._waiting):
                 _fail(future, fault)
+            self._waiting.clear()
         except Exception as fault:  # noqa: BLE001 - whatever it is belongs to the callers, and the writer goes on
             await self._commit_apart(batch, fault)
         else:

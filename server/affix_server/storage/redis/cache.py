@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter
 
-from affix_server.domain import AttachmentType, Ref
+from affix_server.domain import Attachment, AttachmentType, Ref
 from affix_server.storage.entries import Entry, IndexLine, TooLarge
 from affix_server.storage.redis import names
 from affix_server.storage.redis.client import RedisClient, Script, accept, is_wrong_type
 from affix_server.storage.redis.connection import Command, Reply
 from affix_server.storage.redis.hashes import CorruptEntryError, parse_entry
-from affix_server.storage.redis.publishing import DROP, PUT, TYPE_KEY, put
+from affix_server.storage.redis.publishing import DROP, LEASE, NO_LEASE, PUT, RELEASE, TYPE_PLACE, lease, put, release
 from affix_server.storage.revisions import Revisions
 
 ENTRIES, PAGE = Script("entries"), Script("page")
-INDEX_BEGIN, INDEX_LOAD = Script("index_begin"), Script("index_load")
-SCRIPTS = (PUT, DROP, ENTRIES, PAGE, INDEX_BEGIN, INDEX_LOAD)
+INDEX_BEGIN, INDEX_LOAD, FORGET = Script("index_begin"), Script("index_load"), Script("forget")
+SCRIPTS = (LEASE, RELEASE, PUT, DROP, ENTRIES, PAGE, INDEX_BEGIN, INDEX_LOAD, FORGET)
 
 # An index is built in one go by one request; what a dead builder left goes away by itself.
 BUILDING_TTL_SECONDS = 60
+_SCAN_AT_ONCE = 500
 
 Found = Entry | TooLarge | None
 
@@ -39,7 +40,7 @@ class CachedPage:
 class Cache:
     """What Redis knows of attachments. Each method but `build_index` is one round trip.
 
-    Every method raises StorageUnavailableError. An entry that is not whole, or
+    Every method raises CacheUnavailableError. An entry that is not whole, or
     not a hash, is counted and dropped and reads as missing (design/storage.md, "A read").
     """
 
@@ -54,13 +55,34 @@ class Cache:
             "affix_cache_corrupt_entries_total", "Redis entries that were not whole and were dropped", registry=registry
         )
 
-    async def publish(self, entry: Entry, followed_by: Sequence[Command]) -> None:
-        """Make a committed write visible, then run what tells of it and removes its trace."""
-        await self._run([put(entry, self._ttl), *followed_by])
+    async def publish(self, entry: Entry, token: str, followed_by: Sequence[Command]) -> int:
+        """Make a committed write visible, then run what tells of it and removes its trace.
 
-    async def fill(self, entries: Iterable[Entry]) -> None:
-        """Put in what Postgres was found to hold, where Redis holds nothing as new."""
-        await self._run([put(entry, self._ttl) for entry in entries])
+        Returns 0, or the revision of a pending write that Redis holds and that is newer.
+        """
+        published, *_ = await self._run([put(entry, self._ttl, token), *followed_by])
+        return published if published > 1 else 0
+
+    async def lease(self, refs: Iterable[Ref], token: str) -> None:
+        """Ask for the right to `fill` these places; before Postgres is read, or it is worth nothing."""
+        await self._run([lease(names.entry(ref), token) for ref in refs])
+
+    async def fill(self, found: Mapping[Ref, Entry | None], token: str) -> None:
+        """Put in what Postgres was found to hold, where Redis holds something older or the lease still stands.
+
+        Where Postgres holds nothing, the lease is given back.
+        """
+        await self._run(
+            [
+                release(names.entry(ref), token) if entry is None else put(entry, self._ttl, token)
+                for ref, entry in found.items()
+            ]
+        )
+
+    async def republish(self, entries: Sequence[Entry]) -> list[bool]:
+        """Replace what Redis holds by what is newer in Postgres; tells for each whether Redis was behind."""
+        replies = await self._run([put(entry, self._ttl, NO_LEASE) for entry in entries])
+        return [reply in {1, -1} for reply in replies]
 
     async def get(self, refs: Sequence[Ref]) -> list[Entry | None]:
         """Read entries, whatever their size; None for what Redis does not have."""
@@ -99,10 +121,26 @@ class Cache:
         """
         token = f"\x01{secrets.token_hex(8)}"
         await self._run([INDEX_BEGIN(names.indexes(task_id), token, BUILDING_TTL_SECONDS)])
+        # Of a key that is noted already, what Postgres says is not: so pending writes come first.
+        if not await self._load(task_id, token, await self._pending_lines(task_id), last=False):
+            return False
         async for chunk in chunks:
             if not await self._load(task_id, token, chunk, last=False):
                 return False
         return await self._load(task_id, token, (), last=True)
+
+    async def forget_all(self) -> int:
+        """Drop everything that Postgres has too, entry by entry; returns how many keys went."""
+        cursor, dropped = "0", 0
+        while True:
+            (reply,) = await self._run([("SCAN", cursor, "MATCH", names.TASK_PATTERN, "COUNT", _SCAN_AT_ONCE)])
+            cursor = reply[0].decode()
+            found = [name for name in reply[1] if not name.endswith(b":pending") or b":attachment:" in name]
+            if found:
+                (count,) = await self._run([FORGET(found)])
+                dropped += count
+            if cursor == "0":
+                return dropped
 
     async def forget_indexes(self, task_id: str) -> None:
         """Drop a task's indexes, which were found not to tell the truth; the next list builds them anew."""
@@ -112,11 +150,22 @@ class Cache:
         """Run commands made by Intents or publishing.py."""
         await self._run(commands)
 
+    async def _pending_lines(self, task_id: str) -> list[IndexLine]:
+        (members,) = await self._run([("SMEMBERS", names.pending(task_id))])
+        keys = [member.decode() for member in members]
+        found = await self.get([Ref(task_id, key) for key in keys])
+        return [
+            IndexLine(key, entry.content.type, entry.created_at)
+            if isinstance(entry, Attachment)
+            else IndexLine(key, None, 0)
+            for key, entry in zip(keys, found, strict=True)
+            if entry is not None
+        ]
+
     async def _load(self, task_id: str, token: str, chunk: Sequence[IndexLine], *, last: bool) -> bool:
         lines: list[str | int] = []
         for line in chunk:
-            # The task is not among the KEYS of index_load.lua, nor is the entry: two places less than in put.lua.
-            lines += (line.created_at, line.key, TYPE_KEY[line.type] - 2)
+            lines += (line.created_at, line.key, 0 if line.type is None else TYPE_PLACE[line.type])
         (loaded,) = await self._run([INDEX_LOAD(names.indexes(task_id), token, self._ttl, int(last), *lines)])
         return bool(loaded)
 

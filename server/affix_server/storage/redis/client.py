@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import importlib.resources
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -21,6 +21,10 @@ from affix_server.storage.redis.connection import (
     Reply,
     ReplyTimeoutError,
 )
+
+
+class CacheUnavailableError(StorageUnavailableError):
+    """Redis failed, or did not answer in time; the commands may or may not have been done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +76,10 @@ class Address:
 class Script:
     """A Lua script from `lua/`, called by its SHA-1."""
 
-    def __init__(self, name: str) -> None:
-        """Read `lua/{name}.lua`."""
-        self.source = (importlib.resources.files(__package__) / "lua" / f"{name}.lua").read_text()
+    def __init__(self, *names: str) -> None:
+        """Read `lua/{name}.lua`; where there are several, one behind the other."""
+        folder = importlib.resources.files(__package__) / "lua"
+        self.source = "".join((folder / f"{name}.lua").read_text() for name in names)
         self.sha = hashlib.sha1(self.source.encode()).hexdigest()  # noqa: S324 - Redis names scripts so
 
     def __call__(self, keys: Sequence[str | bytes], *args: str | bytes | float) -> Command:
@@ -85,7 +90,7 @@ class Script:
 class RedisClient:
     """Runs pipelines on one connection; safe for any number of concurrent callers.
 
-    Every method raises StorageUnavailableError when Redis cannot be reached or
+    Every method raises CacheUnavailableError when Redis cannot be reached or
     does not answer within `timeout` seconds; the commands may have been done then.
     """
 
@@ -96,6 +101,7 @@ class RedisClient:
         self._scripts = scripts
         self._connection: Connection | None = None
         self._connecting = asyncio.Lock()
+        self.on_fault: Callable[[], None] = _ignore
 
     async def connect(self) -> None:
         """Connect now, if not connected."""
@@ -112,6 +118,8 @@ class RedisClient:
 
         A reply may be a hiredis.ReplyError: the caller knows which it can take.
         """
+        if not commands:
+            return []
         connection = self._connection
         with _faults_translated():
             if connection is None or not connection.usable:
@@ -122,7 +130,7 @@ class RedisClient:
         return replies
 
     async def execute(self, *command: str | bytes | float) -> Reply:
-        """Run one command; an error reply raises StorageUnavailableError."""
+        """Run one command; an error reply raises CacheUnavailableError."""
         return accept((await self.pipeline((command,)))[0])
 
     async def _rerun_unknown_scripts(
@@ -143,15 +151,22 @@ class RedisClient:
                     async with asyncio.timeout(self._timeout):
                         self._connection = await self._open()
                 except TimeoutError:
+                    self._fault()
                     raise ReplyTimeoutError("no connection in time") from None
+                except OSError:
+                    self._fault()
+                    raise
             return self._connection
+
+    def _fault(self) -> None:
+        self.on_fault()
 
     async def _open(self) -> Connection:
         loop = asyncio.get_running_loop()
         address = self._address
 
         def new_connection() -> Connection:
-            return Connection(self._timeout)
+            return Connection(self._timeout, self._fault)
 
         if address.path is not None:
             _, connection = await loop.create_unix_connection(new_connection, address.path)
@@ -166,15 +181,19 @@ class RedisClient:
         return connection
 
 
+def _ignore() -> None:
+    """Stand in for `on_fault` until somebody wants to hear of faults."""
+
+
 @contextmanager
 def _faults_translated() -> Iterator[None]:
     """Turn the connection's faults into ours, at the border of the store."""
     try:
         yield
     except ReplyTimeoutError:
-        raise StorageUnavailableError("Cache connection timeout") from None
+        raise CacheUnavailableError("Cache connection timeout") from None
     except (ConnectionLostError, OSError):
-        raise StorageUnavailableError("Cache connection failed") from None
+        raise CacheUnavailableError("Cache connection failed") from None
 
 
 def _is_error(reply: Reply, kind: str) -> bool:
@@ -187,7 +206,7 @@ def is_wrong_type(reply: Reply) -> bool:
 
 
 def accept(reply: Reply) -> Reply:
-    """Return a reply; an error reply raises StorageUnavailableError, its text kept from callers."""
+    """Return a reply; an error reply raises CacheUnavailableError, its text kept from callers."""
     if isinstance(reply, hiredis.ReplyError):
-        raise StorageUnavailableError("Cache refused the operation") from reply
+        raise CacheUnavailableError("Cache refused the operation") from reply
     return reply

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import hiredis
@@ -49,9 +49,14 @@ class Connection(asyncio.Protocol):
     ReplyTimeoutError: a frozen server cannot hold a caller.
     """
 
-    def __init__(self, timeout: float) -> None:
-        """Make an unconnected protocol; hand it to `loop.create_connection`."""
+    def __init__(self, timeout: float, on_fault: Callable[[], None]) -> None:
+        """Make an unconnected protocol; hand it to `loop.create_connection`.
+
+        `on_fault` is called when the connection is lost, and when a reply took
+        longer than half of `timeout`, before the reply is handed out.
+        """
         self._timeout = timeout
+        self._on_fault = on_fault
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
         self._transport: asyncio.Transport | None = None
@@ -59,6 +64,7 @@ class Connection(asyncio.Protocol):
         self._in_flight: deque[_Pipeline] = deque()
         self._watchdog: asyncio.TimerHandle | None = None
         self._fault: ConnectionLostError | None = None
+        self._closing = False
 
     @property
     def usable(self) -> bool:
@@ -85,6 +91,7 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close at once; what is in flight fails with ConnectionLostError."""
+        self._closing = True
         self._give_up(ConnectionLostError("closed"))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -102,6 +109,8 @@ class Connection(asyncio.Protocol):
                 pipeline.missing -= 1
                 if pipeline.missing == 0:
                     self._in_flight.popleft()
+                    if pipeline.deadline - self._loop.time() < self._timeout / 2:
+                        self._on_fault()
                     if not pipeline.future.done():
                         pipeline.future.set_result(pipeline.replies)
         except (hiredis.ProtocolError, IndexError):
@@ -130,6 +139,8 @@ class Connection(asyncio.Protocol):
         if self._fault is not None:
             return
         self._fault = fault
+        if not self._closing:
+            self._on_fault()
         if self._watchdog is not None:
             self._watchdog.cancel()
             self._watchdog = None

@@ -32,6 +32,9 @@ class CorruptEntryError(Exception):
 
 Fields = list[str | int]
 
+# A hash with this field holds nothing but leases (lease.lua).
+LEASES = "leases"
+
 
 def entry_fields(entry: Entry) -> Fields:
     """Return names and values, alternating, of an attachment's hash."""
@@ -71,6 +74,8 @@ def parse_entry(ref: Ref, reply: Sequence[bytes]) -> Entry | None:
     if not reply:
         return None
     fields = _decode(reply)
+    if LEASES in fields:
+        return None
     try:
         revision = int(fields.get("revision", 0))
         if "deleted" in fields:
@@ -125,6 +130,8 @@ def parse_task(task_id: str, reply: Sequence[bytes]) -> TaskEntry | None:
     if not reply:
         return None
     fields = _decode(reply)
+    if LEASES in fields:
+        return None
     try:
         revision = int(fields.get("revision", 0))
         if "deleted" in fields:

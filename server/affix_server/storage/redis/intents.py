@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 
 from affix_server.domain import Ref
 from affix_server.storage.redis import names
-from affix_server.storage.redis.client import RedisClient
+from affix_server.storage.redis.client import RedisClient, accept
 from affix_server.storage.redis.connection import Command
+from affix_server.storage.redis.publishing import lease
 from affix_server.times import now_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A trace: its member, what it is about, when it was left, and whether its write is still under way here."""
+
+    member: bytes
+    ref: Ref | None
+    began_ms: int
+    ours: bool
 
 
 class Intents:
@@ -22,21 +34,35 @@ class Intents:
     def __init__(self, client: RedisClient) -> None:
         """Use a client, under a name no other process has."""
         self._client = client
-        self._writer = secrets.token_hex(6)
+        self.writer = secrets.token_hex(6)
         self._writing: dict[Ref, int] = {}
+        self._tokens = 0
 
-    async def begin(self, ref: Ref) -> None:
-        """Leave a trace. Raises StorageUnavailableError, and the write has not begun then."""
+    async def begin(self, ref: Ref) -> str:
+        """Leave a trace, and ask for a lease; returns its token, to publish with.
+
+        Raises CacheUnavailableError, and the write has not begun then.
+        """
         self._writing[ref] = self._writing.get(ref, 0) + 1
+        token = self.token()
+        place = names.entry(ref) if ref.key else names.task(ref.task_id)
+        trace = ("ZADD", names.INTENTS, now_ms(), names.intent(ref, self.writer))
         try:
-            await self._client.execute("ZADD", names.INTENTS, now_ms(), names.intent(ref, self._writer))
+            for reply in await self._client.pipeline((trace, lease(place, token))):
+                accept(reply)
         except BaseException:
             self.abandon(ref)
             raise
+        return token
+
+    def token(self) -> str:
+        """Make a token for leases that nobody else has."""
+        self._tokens += 1
+        return f"{self.writer}:{self._tokens}"
 
     def end(self, ref: Ref) -> list[Command]:
         """Return what removes the trace, to go behind the commands that make the write visible."""
-        return [("ZREM", names.INTENTS, names.intent(ref, self._writer))] if self.abandon(ref) else []
+        return [("ZREM", names.INTENTS, names.intent(ref, self.writer))] if self.abandon(ref) else []
 
     def abandon(self, ref: Ref) -> bool:
         """Count a write as over and leave its trace to the reconciler; True if it was the key's last here."""
@@ -46,19 +72,29 @@ class Intents:
             return False
         return self._writing.pop(ref, None) is not None
 
-    async def stale(self, before_ms: int, limit: int) -> list[tuple[bytes, Ref | None]]:
-        """Return traces left before a time, oldest first: each as its member, and what it is about.
+    async def traces(self, skip: int, limit: int) -> list[Trace]:
+        """Return traces, oldest first."""
+        reply = await self._client.execute(
+            "ZRANGEBYSCORE", names.INTENTS, "-inf", "+inf", "WITHSCORES", "LIMIT", skip, limit
+        )
+        return [
+            Trace(
+                member,
+                ref := names.parse_intent(member),
+                int(float(score)),
+                ours=ref in self._writing and member == names.intent(ref, self.writer).encode(),
+            )
+            for member, score in zip(reply[::2], reply[1::2], strict=True)
+        ]
 
-        Traces of writes that are still under way in this process are not among them.
-        """
-        members = await self._client.execute("ZRANGEBYSCORE", names.INTENTS, "-inf", before_ms, "LIMIT", 0, limit)
-        traces = [(member, names.parse_intent(member)) for member in members]
-        return [trace for trace in traces if not self._is_ours_and_under_way(*trace)]
-
-    def _is_ours_and_under_way(self, member: bytes, ref: Ref | None) -> bool:
-        return ref in self._writing and member == names.intent(ref, self._writer).encode()
+    async def waiting(self) -> tuple[int, int]:
+        """Return how many traces there are, and when the oldest was left, in ms; 0 if there is none."""
+        command: Command = ("ZRANGE", names.INTENTS, 0, 0, "WITHSCORES")
+        replies = await self._client.pipeline((("ZCARD", names.INTENTS), command))
+        count, oldest = (accept(reply) for reply in replies)
+        return count, int(float(oldest[1])) if oldest else 0
 
     @staticmethod
     def remove(member: bytes) -> Command:
-        """Return what removes one trace, as `stale` gave it."""
+        """Return what removes one trace, as `traces` gave it."""
         return ("ZREM", names.INTENTS, member)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from affix_server.domain import AttachmentType, Ref
 
 INTENTS = "cb:intents"
+HEARTBEAT = "cb:heartbeat"
+TASK_PATTERN = "cb:task:*"
 TYPES = tuple(AttachmentType)
 
 
@@ -21,6 +23,11 @@ def entry(ref: Ref) -> str:
 def entry_prefix(task_id: str) -> str:
     """Return what the names of all attachments of a task begin with."""
     return f"cb:task:{task_id}:attachment:"
+
+
+def pending(task_id: str) -> str:
+    """Name the set of keys of a task whose newest write Postgres has not seen."""
+    return f"cb:task:{task_id}:pending"
 
 
 def index(task_id: str, type_: AttachmentType | None = None) -> str:

@@ -10,33 +10,64 @@ from affix_server.storage.redis.client import Script
 from affix_server.storage.redis.connection import Command
 from affix_server.storage.redis.hashes import entry_fields, task_fields
 
-PUT, TASK_PUT, DROP = Script("put"), Script("task_put"), Script("drop")
+LEASE, PUT, PEND = Script("lease"), Script("_indexes", "put"), Script("_indexes", "pend")
+TASK_PUT, DROP, RELEASE = Script("task_put"), Script("drop"), Script("release")
 
 # Longer than any request lives, so that no late fill or publish finds the place empty.
 TOMBSTONE_TTL_SECONDS = 60
+LEASE_TTL_SECONDS = 30
 STREAM_LENGTH = 100_000
-# Where each type's index stands among the KEYS of put.lua.
-TYPE_KEY = {type_: 4 + number for number, type_ in enumerate(names.TYPES)}
+# The keys that put.lua and pend.lua take: entry, task, pending keys, then the indexes.
+_INDEXES_AT = 4
+# The place of each type's index among all indexes of a task, counted from 1 as in Lua; 0 is none of them.
+TYPE_PLACE = {type_: 2 + number for number, type_ in enumerate(names.TYPES)}
+# No token is empty, so this one has no lease: for what is put in only over something older.
+NO_LEASE = ""
 
 
-def put(entry: Entry, ttl_seconds: int) -> Command:
-    """Set an entry and its indexes, if Redis holds nothing as new."""
+def lease(name: str, token: str) -> Command:
+    """Ask to be the one to put something in this place, if nothing is there (lease.lua)."""
+    return LEASE([name], token, LEASE_TTL_SECONDS)
+
+
+def release(name: str, token: str) -> Command:
+    """Give a lease back (release.lua)."""
+    return RELEASE([name], token)
+
+
+def write_keys(ref: Ref) -> list[str]:
+    """Name all that a write touches, in the order that put.lua and pend.lua expect."""
+    return [
+        names.entry(ref),
+        names.task(ref.task_id),
+        names.pending(ref.task_id),
+        *names.indexes(ref.task_id),
+    ]
+
+
+def index_key(entry: Entry) -> int:
+    """Return the number of the entry's index by type among `write_keys`, counted from 1; 0 for a tombstone."""
+    return 0 if isinstance(entry, Tombstone) else TYPE_PLACE[entry.content.type] + _INDEXES_AT - 1
+
+
+def put(entry: Entry, ttl_seconds: int, token: str) -> Command:
+    """Set an entry and its indexes as Postgres has them, unless Redis holds something newer (put.lua)."""
     if isinstance(entry, Tombstone):
-        ref, ttl, type_key, created_at = entry.ref, TOMBSTONE_TTL_SECONDS, 0, 0
+        ref, ttl, created_at = entry.ref, TOMBSTONE_TTL_SECONDS, 0
     else:
-        ref, ttl = Ref(entry.task_id, entry.key), ttl_seconds
-        type_key, created_at = TYPE_KEY[entry.content.type], entry.created_at
-    keys = [names.entry(ref), names.task(ref.task_id), *names.indexes(ref.task_id)]
-    return PUT(keys, entry.revision, ttl, ref.key, type_key, created_at, *entry_fields(entry))
+        ref, ttl, created_at = Ref(entry.task_id, entry.key), ttl_seconds, entry.created_at
+    place = (ref.key, index_key(entry), created_at)
+    return PUT(write_keys(ref), entry.revision, ttl, *place, token, *entry_fields(entry))
 
 
-def put_task(task: TaskEntry, ttl_seconds: int) -> Command:
-    """Set a task, if Redis holds nothing as new; a tombstone takes the indexes with it."""
+def put_task(task: TaskEntry, ttl_seconds: int, token: str) -> Command:
+    """Set a task, unless Redis holds something as new; a tombstone takes the indexes with it (task_put.lua)."""
     if isinstance(task, TaskTombstone):
-        keys, ttl = [names.task(task.id), *names.indexes(task.id)], TOMBSTONE_TTL_SECONDS
+        keys, ttl = [names.task(task.id), names.pending(task.id), *names.indexes(task.id)], TOMBSTONE_TTL_SECONDS
     else:
         keys, ttl = [names.task(task.id)], ttl_seconds
-    return TASK_PUT(keys, task.revision, ttl, *task_fields(task))
+    gone = int(isinstance(task, TaskTombstone))
+    return TASK_PUT(keys, task.revision, ttl, token, gone, *task_fields(task))
 
 
 def announce(event: Event) -> list[Command]:

@@ -10,7 +10,7 @@ from affix_server.storage.redis import names
 from affix_server.storage.redis.client import RedisClient, Script, accept
 from affix_server.storage.redis.connection import Command
 from affix_server.storage.redis.hashes import CorruptEntryError, parse_task
-from affix_server.storage.redis.publishing import DROP, TASK_PUT, put, put_task
+from affix_server.storage.redis.publishing import DROP, NO_LEASE, TASK_PUT, lease, put, put_task
 
 TASK_GET = Script("task_get")
 SCRIPTS = (TASK_PUT, TASK_GET)
@@ -19,7 +19,7 @@ _UNLINK_AT_ONCE = 1000
 
 
 class TaskCache:
-    """What Redis knows of tasks. Every method raises StorageUnavailableError."""
+    """What Redis knows of tasks. Every method raises CacheUnavailableError."""
 
     def __init__(self, client: RedisClient, *, ttl_seconds: int) -> None:
         """Use a client; settled tasks live `ttl_seconds`."""
@@ -37,14 +37,27 @@ class TaskCache:
             task = None
         return task, (count if count >= 0 else None)
 
-    async def publish(self, task: TaskEntry, attachments: Sequence[Entry], followed_by: Sequence[Command]) -> None:
-        """Make a committed write visible, with the attachments of the same commit, then run what follows."""
-        puts = [put(entry, self._ttl) for entry in attachments]
-        await self.run([put_task(task, self._ttl), *puts, *followed_by])
+    async def publish(
+        self, task: TaskEntry, token: str, attachments: Sequence[tuple[Entry, str]], followed_by: Sequence[Command]
+    ) -> None:
+        """Make a committed write visible, with the attachments of the same commit, then run what follows.
 
-    async def fill(self, task: TaskEntry) -> None:
-        """Put in what Postgres was found to hold, if Redis holds nothing as new."""
-        await self.run([put_task(task, self._ttl)])
+        Each goes with the token of its lease.
+        """
+        puts = [put(entry, self._ttl, entry_token) for entry, entry_token in attachments]
+        await self.run([put_task(task, self._ttl, token), *puts, *followed_by])
+
+    async def republish(self, tasks: Sequence[TaskEntry]) -> None:
+        """Replace what Redis holds by what is newer in Postgres."""
+        await self.run([put_task(task, self._ttl, NO_LEASE) for task in tasks])
+
+    async def lease(self, task_id: str, token: str) -> None:
+        """Ask for the right to `fill` a task; before Postgres is read, or it is worth nothing."""
+        await self.run([lease(names.task(task_id), token)])
+
+    async def fill(self, task: TaskEntry, token: str) -> None:
+        """Put in what Postgres was found to hold, where Redis holds something older or the lease still stands."""
+        await self.run([put_task(task, self._ttl, token)])
 
     async def drop_entries(self, task_id: str, keys: Sequence[str]) -> None:
         """Remove the attachments of a deleted task, once its tombstone keeps new ones out."""

@@ -2,8 +2,9 @@
 --
 -- $1 task_id[], $2 key[], $3 deletes[], $4 random part of a new id[], $5 type[], $6 value[],
 -- $7 content[], $8 url[], $9 mime_type[], $10 size[], $11 content_bytes[], $12 written_by[],
--- $13 highest revision seen so far
--- Returns a row for each input, in order: whether its task exists, and if anything was written, what.
+-- $13 highest revision seen so far, $14 the fence: the revision at and after which this statement has no effect
+-- Returns a row for each input, in order: whether its task exists, if anything was written, what, and if
+-- nothing was written although there was something to write, that it came too late.
 WITH input AS (
     SELECT *
     FROM unnest($1::text[], $2::text[], $3::bool[], $4::text[], $5::text[], $6::text[],
@@ -32,7 +33,7 @@ written AS (
     CROSS JOIN clock
     LEFT JOIN task_attachments AS held
         ON i.deletes AND held.task_id = i.task_id AND held.key = i.key AND held.deleted_at IS NULL
-    WHERE NOT i.deletes OR held.key IS NOT NULL
+    WHERE now < $14 AND (NOT i.deletes OR held.key IS NOT NULL)
     -- One order for all writers, or two of them could wait for each other.
     ORDER BY i.task_id, i.key
     ON CONFLICT (task_id, key) DO UPDATE SET
@@ -53,7 +54,9 @@ written AS (
             WHEN excluded.deleted_at IS NOT NULL
             THEN to_timestamp((greatest(excluded.revision, a.revision + 1) / 1000) / 1000.0)
         END
-    WHERE a.deleted_at IS NULL OR excluded.deleted_at IS NULL
+    WHERE (a.deleted_at IS NULL OR excluded.deleted_at IS NULL)
+      AND a.revision + 1 < $14
+      AND extract(epoch FROM clock_timestamp()) * 1000000 < $14
     RETURNING a.*
 )
 SELECT i.place,
@@ -62,8 +65,13 @@ SELECT i.place,
        w.created_by,
        (extract(epoch FROM w.created_at) * 1000)::bigint AS created_at,
        (extract(epoch FROM w.updated_at) * 1000)::bigint AS updated_at,
-       w.revision
+       w.revision,
+       task.id IS NOT NULL AND w.id IS NULL AND (NOT i.deletes OR held.revision + 1 >= $14 OR clock.now >= $14
+           OR extract(epoch FROM clock_timestamp()) * 1000000 >= $14) AS too_late
 FROM input i
+CROSS JOIN clock
 LEFT JOIN task ON task.id = i.task_id
 LEFT JOIN written w ON w.task_id = i.task_id AND w.key = i.key
+LEFT JOIN task_attachments held
+    ON i.deletes AND held.task_id = i.task_id AND held.key = i.key AND held.deleted_at IS NULL
 ORDER BY i.place

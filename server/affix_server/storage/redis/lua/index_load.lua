@@ -2,7 +2,7 @@
 --
 -- KEYS the indexes: of all keys first, then of each type
 -- ARGV 1 the builder's token, 2 TTL in seconds of a complete index, 3 '1' if this is the last part,
---      4.. createdAt in ms, key, number of the type's index in KEYS, and so on
+--      4.. createdAt in ms, key, number of the type's index in KEYS (0: the key is gone), and so on
 -- Returns 1, or 0 if an index was lost meanwhile and building must begin again.
 local building = {}
 for i, index in ipairs(KEYS) do
@@ -14,10 +14,9 @@ for i, index in ipairs(KEYS) do
 end
 for at = 4, #ARGV, 3 do
   local of_type = tonumber(ARGV[at + 2])
-  for _, i in ipairs({ 1, of_type }) do
-    if building[i] then
-      local add = building[i]
-      add[#add + 1] = ARGV[at]
+  for i, add in pairs(building) do
+    if of_type == 0 or i == 1 or i == of_type then
+      add[#add + 1] = of_type == 0 and '+inf' or ARGV[at]
       add[#add + 1] = ARGV[at + 1]
     end
   end

@@ -1,0 +1,93 @@
+"""Accepts writes while Postgres is away (design/storage.md, "Postgres away")."""
+
+from __future__ import annotations
+
+from affix_server.domain import Attachment
+from affix_server.errors import (
+    AffixError,
+    AttachmentNotFoundError,
+    CircuitOpenError,
+    StorageUnavailableError,
+    TaskNotFoundError,
+)
+from affix_server.storage.entries import Entry, Pending, TaskTombstone, Tombstone, Write, random_suffix
+from affix_server.storage.events import attachment_event
+from affix_server.storage.postgres.database import Database
+from affix_server.storage.redis.pending import PendingWrites, Seen
+from affix_server.storage.redis.publishing import announce
+from affix_server.storage.revisions import Revisions
+from affix_server.storage.trust import Trust
+
+# Writers of one key that meet while Postgres is away take turns; each turn is a millisecond or less.
+_ATTEMPTS = 50
+# More than one above what is there: a statement that was given up may have added that one.
+_STEP_US = 1000
+
+
+class Acceptor:
+    """Lets Redis decide about a write that Postgres could not be asked about."""
+
+    def __init__(
+        self, pending: PendingWrites, trust: Trust, revisions: Revisions, database: Database, *, refuse: bool
+    ) -> None:
+        """Keep writes in `pending`, unless `refuse` says that without Postgres there is no writing."""
+        self._pending = pending
+        self._trust = trust
+        self._revisions = revisions
+        self._database = database
+        self._refuse = refuse
+
+    async def accept(self, write: Write, fault: StorageUnavailableError | CircuitOpenError) -> Entry:
+        """Keep a write until it is drained; its trace stays. Returns what it left.
+
+        `fault` says why Postgres could not be asked. It is raised when only Postgres could
+        tell: whether the task exists, or what a deletion would delete. Raises
+        TaskNotFoundError and AttachmentNotFoundError where Redis is sure.
+        """
+        if self._refuse or not self._trust.believed:
+            raise _as_failure(fault)
+        for _ in range(_ATTEMPTS):
+            seen = await self._pending.look(write.ref)
+            pending = self._decide(write, seen, fault)
+            told = announce(attachment_event(pending.entry, write.written_by))
+            if await self._pending.keep(pending, seen, told):
+                self._revisions.observe(pending.entry.revision)
+                return pending.entry
+        raise StorageUnavailableError("Too many writers of one attachment")
+
+    def _decide(self, write: Write, seen: Seen, fault: AffixError) -> Pending:
+        ref, held = write.ref, seen.entry
+        if isinstance(seen.task, TaskTombstone):
+            raise TaskNotFoundError(ref.task_id)
+        if seen.task is None:
+            raise _as_failure(fault)
+        # Whatever a statement that was given up still does, it does below its fence, and none has a later one.
+        fence = self._revisions.fence(self._database.now_us, self._database.timeout)
+        held_revision = held.revision if held is not None else 0
+        revision = max(seen.now_us, held_revision + _STEP_US, fence)
+        now_ms = seen.now_us // 1000
+        gone = isinstance(held, Tombstone) or (held is None and seen.denied)
+        if write.content is None:
+            if gone:
+                raise AttachmentNotFoundError(ref.task_id, ref.key)
+            if not isinstance(held, Attachment):
+                raise _as_failure(fault)
+            return Pending(ref, Tombstone(ref, held.id, now_ms, revision), write.written_by, provisional=False)
+        lives = isinstance(held, Attachment)
+        entry = Attachment(
+            id=held.id if isinstance(held, Attachment) else f"ta-{now_ms}-{random_suffix(9)}",
+            task_id=ref.task_id,
+            key=ref.key,
+            content=write.content,
+            created_by=held.created_by if isinstance(held, Attachment) else write.written_by,
+            created_at=held.created_at if isinstance(held, Attachment) else now_ms,
+            updated_at=now_ms,
+            revision=revision,
+        )
+        # What Redis can neither find nor deny may be in Postgres.
+        provisional = seen.provisional if lives else not gone
+        return Pending(ref, entry, write.written_by, provisional)
+
+
+def _as_failure(fault: AffixError) -> AffixError:
+    return fault if isinstance(fault, StorageUnavailableError) else StorageUnavailableError("Database is away")

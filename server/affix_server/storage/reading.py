@@ -1,0 +1,210 @@
+"""A read: Redis answers, Postgres where it cannot (design/storage.md, "A read")."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import aclosing
+
+from prometheus_client import CollectorRegistry, Counter
+
+from affix_server.domain import Attachment, AttachmentType, Page, Ref
+from affix_server.errors import (
+    AttachmentNotFoundError,
+    StorageUnavailableError,
+    TaskNotFoundError,
+)
+from affix_server.storage.entries import Entry, TaskTombstone, Tombstone, TooLarge
+from affix_server.storage.limits import require_room
+from affix_server.storage.postgres.attachments import NO_LIMIT, AttachmentTable, Row, Rows
+from affix_server.storage.postgres.rows import content_bytes
+from affix_server.storage.redis.cache import Cache, Found
+from affix_server.storage.redis.intents import Intents
+from affix_server.storage.redis.task_cache import TaskCache
+from affix_server.storage.single_flight import SingleFlight
+from affix_server.storage.trust import Trust
+
+# What an attachment adds to a message beside its content, at most: names, ids, times.
+_ENVELOPE_BYTES = 2048
+# A list whose index or entries keep changing under it is read again so many times.
+_LIST_ATTEMPTS = 10
+
+
+class AttachmentReading:
+    """Reads through Redis while it is believed, past it while it is not."""
+
+    def __init__(
+        self,
+        *,
+        cache: Cache,
+        task_cache: TaskCache,
+        intents: Intents,
+        table: AttachmentTable,
+        trust: Trust,
+        max_message_bytes: int,
+        registry: CollectorRegistry,
+    ) -> None:
+        """Compose the two stores' halves."""
+        self._cache = cache
+        self._task_cache = task_cache
+        self._intents = intents
+        self._table = table
+        self._trust = trust
+        self._max_message_bytes = max_message_bytes
+        self._loads: SingleFlight[Row] = SingleFlight()
+        self._builds: SingleFlight[bool] = SingleFlight()
+        reads = Counter(
+            "affix_cache_reads_total", "Attachments read, by where they were found", ["result"], registry=registry
+        )
+        self._hits, self._misses = reads.labels("hit"), reads.labels("miss")
+
+    async def get(self, ref: Ref) -> Attachment:
+        """See storage.base.Attachments."""
+        return await self._trust.redis_first(lambda: self._get(ref), lambda: self._get_past_redis(ref))
+
+    async def batch_get(self, refs: Sequence[Ref]) -> Sequence[Attachment]:
+        """See storage.base.Attachments."""
+        return await self._trust.redis_first(lambda: self._batch_get(refs), lambda: self._batch_get_past_redis(refs))
+
+    async def list(self, task_id: str, type_: AttachmentType | None, limit: int, offset: int) -> Page:
+        """See storage.base.Attachments."""
+        return await self._trust.redis_first(
+            lambda: self._list(task_id, type_, limit, offset),
+            lambda: self._table.page(task_id, type_, limit, offset, self._budget(limit)),
+        )
+
+    # Through Redis
+
+    async def _get(self, ref: Ref) -> Attachment:
+        (entry,) = await self._cache.get((ref,))
+        if isinstance(entry, Attachment):
+            self._hits.inc()
+            return entry
+        if isinstance(entry, Tombstone):
+            await self._require_task(ref)
+            raise AttachmentNotFoundError(ref.task_id, ref.key)
+        self._misses.inc()
+        return _existing(ref, await self._loads.run(ref, lambda: self._load(ref)))
+
+    def forget(self, ref: Ref) -> None:
+        """Share no load any more that may have begun before a write of this process was committed."""
+        self._loads.forget(ref)
+
+    async def _load(self, ref: Ref) -> Row:
+        return (await self._load_all((ref,), NO_LIMIT)).rows[0]
+
+    async def _load_all(self, refs: Sequence[Ref], max_bytes: int) -> Rows:
+        """Read from Postgres and fill Redis, with tombstones too; the lease keeps out what comes too late."""
+        token = self._intents.token()
+        await self._cache.lease(refs, token)
+        read = await self._table.read(refs, max_bytes)
+        await self._cache.fill({ref: row.entry for ref, row in zip(refs, read.rows, strict=False)}, token)
+        return read
+
+    async def _require_task(self, ref: Ref) -> None:
+        """Tell "no such attachment" from "no such task" where Redis has a tombstone."""
+        task, _ = await self._task_cache.get(ref.task_id)
+        if isinstance(task, TaskTombstone):
+            raise TaskNotFoundError(ref.task_id)
+        if task is None:
+            row = await self._loads.run(ref, lambda: self._load(ref))
+            if not row.task_exists:
+                raise TaskNotFoundError(ref.task_id)
+
+    async def _batch_get(self, refs: Sequence[Ref]) -> Sequence[Attachment]:
+        distinct = list(dict.fromkeys(refs))
+        budget = self._budget(len(refs))
+        found = await self._cache.batch_get(distinct, budget // len(refs))
+        rows = await self._complete(distinct, found, budget, "requests")
+        for ref, row in rows.items():
+            if isinstance(row.entry, Tombstone):
+                await self._require_task(ref)
+        return [_existing(ref, rows[ref]) for ref in refs]
+
+    async def _list(self, task_id: str, type_: AttachmentType | None, limit: int, offset: int) -> Page:
+        budget = self._budget(limit)
+        for _ in range(_LIST_ATTEMPTS):
+            page = await self._cache.page(task_id, type_, limit, offset, budget // limit)
+            if page is None:
+                await self._builds.run(task_id, lambda: self._build_index(task_id))
+                continue
+            refs = [Ref(task_id, key) for key in page.keys]
+            rows = await self._complete(refs, page.entries, budget, "limit")
+            if not await self._agrees(task_id, type_, rows):
+                continue
+            attachments = tuple(_existing(ref, rows[ref]) for ref in refs)
+            return Page(attachments, page.total_count, has_more=offset + len(refs) < page.total_count)
+        raise StorageUnavailableError("List changed too fast to be read")
+
+    async def _build_index(self, task_id: str) -> bool:
+        """Build a task's indexes whole, from Postgres; whoever asked looks again whether they are there."""
+        async with aclosing(self._table.index(task_id)) as chunks:
+            return await self._cache.build_index(task_id, chunks)
+
+    async def _agrees(self, task_id: str, type_: AttachmentType | None, rows: dict[Ref, Row]) -> bool:
+        """Tell whether what an index named is there; if not, it is mended and the list is to be read again."""
+        for row in rows.values():
+            if not row.task_exists:
+                raise TaskNotFoundError(task_id)
+            if not isinstance(row.entry, Attachment):
+                # An index that names what is not there is not to be believed.
+                await self._cache.forget_indexes(task_id)
+                return False
+            if type_ is not None and row.entry.content.type is not type_:
+                return False
+        return True
+
+    async def _complete(self, refs: Sequence[Ref], found: Sequence[Found], budget: int, field: str) -> dict[Ref, Row]:
+        """Fetch what Redis did not have, or held back for its size, unless all of it is too much for an answer."""
+        rows: dict[Ref, Row] = {}
+        large: dict[Ref, int] = {}
+        missing: list[Ref] = []
+        for ref, entry in zip(refs, found, strict=True):
+            if entry is None:
+                missing.append(ref)
+            elif isinstance(entry, TooLarge):
+                large[ref] = entry.size
+            else:
+                rows[ref] = Row(task_exists=True, entry=entry)
+        self._hits.inc(len(rows) + len(large))
+        held = sum(_size(row.entry) for row in rows.values()) + sum(large.values())
+        require_room(held, budget, field)
+        if large:
+            for ref, fetched in zip(large, await self._cache.get(list(large)), strict=True):
+                if fetched is None:
+                    missing.append(ref)
+                else:
+                    rows[ref] = Row(task_exists=True, entry=fetched)
+        if missing:
+            self._misses.inc(len(missing))
+            read = await self._load_all(missing, budget - held)
+            require_room(held + read.total_bytes, budget, field)
+            rows |= dict(zip(missing, read.rows, strict=True))
+        return rows
+
+    # Past Redis
+
+    async def _get_past_redis(self, ref: Ref) -> Attachment:
+        return _existing(ref, (await self._table.read((ref,), NO_LIMIT)).rows[0])
+
+    async def _batch_get_past_redis(self, refs: Sequence[Ref]) -> Sequence[Attachment]:
+        distinct, budget = list(dict.fromkeys(refs)), self._budget(len(refs))
+        read = await self._table.read(distinct, budget)
+        require_room(read.total_bytes, budget, "requests")
+        rows = dict(zip(distinct, read.rows, strict=True))
+        return [_existing(ref, rows[ref]) for ref in refs]
+
+    def _budget(self, count: int) -> int:
+        """Return how many bytes of content so many attachments may have in one answer."""
+        return max(self._max_message_bytes - count * _ENVELOPE_BYTES, 0)
+
+
+def _existing(ref: Ref, row: Row) -> Attachment:
+    if not row.task_exists:
+        raise TaskNotFoundError(ref.task_id)
+    if not isinstance(row.entry, Attachment):
+        raise AttachmentNotFoundError(ref.task_id, ref.key)
+    return row.entry
+
+
+def _size(entry: Entry | None) -> int:
+    return content_bytes(entry.content) if isinstance(entry, Attachment) else 0

@@ -1,0 +1,29 @@
+-- Keeps a write that Postgres has not seen, until it is drained: nothing of it expires.
+--
+-- KEYS 1 entry, 2 task, 3 pending keys, 4 index of all keys, 5.. index of each type
+-- ARGV 1 revision of what the entry is to replace, '' if that had none, 2 key, 3 number of the type's
+--      index in KEYS, or 0 for a tombstone, 4 createdAt in ms, 5.. fields of the entry
+-- Returns 1, or 0 if the entry or the task is not what it was when it was looked at.
+local INDEXES = 4
+local task = redis.pcall('HMGET', KEYS[2], 'deleted', 'id')
+if task.err or task[1] or not task[2] then
+  return 0
+end
+local held = redis.pcall('HGET', KEYS[1], 'revision')
+if held and held.err then
+  held = false
+end
+if (held or '') ~= ARGV[1] then
+  return 0
+end
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], unpack(ARGV, 5))
+redis.call('PERSIST', KEYS[2])
+redis.call('SADD', KEYS[3], ARGV[2])
+change_indexes(INDEXES, tonumber(ARGV[3]), ARGV[2], ARGV[4])
+for i = INDEXES, #KEYS do
+  if redis.call('ZSCORE', KEYS[i], '') then
+    redis.call('PERSIST', KEYS[i])
+  end
+end
+return 1

@@ -1,0 +1,115 @@
+"""Writes that only Redis has (design/storage.md, "Postgres away")."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from affix_server.domain import Ref
+from affix_server.storage.entries import Entry, Pending, TaskEntry
+from affix_server.storage.redis import names
+from affix_server.storage.redis.client import RedisClient, Script, accept
+from affix_server.storage.redis.connection import Command, Reply
+from affix_server.storage.redis.hashes import CorruptEntryError, entry_fields, parse_entry, parse_task
+from affix_server.storage.redis.publishing import NO_LEASE, PEND, index_key, put, write_keys
+
+LOOK = Script("look")
+SCRIPTS = (LOOK, PEND)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What Redis knows of a key at one moment.
+
+    `denied`: a complete index says that there is no such attachment. `now_us`: Redis' clock.
+    """
+
+    entry: Entry | None
+    revision: str
+    provisional: bool
+    task: TaskEntry | None
+    denied: bool
+    now_us: int
+
+
+class PendingWrites:
+    """Keeps and settles pending writes. Every method raises CacheUnavailableError."""
+
+    def __init__(self, client: RedisClient, *, ttl_seconds: int) -> None:
+        """Use a client; settled entries live `ttl_seconds`."""
+        self._client = client
+        self._ttl = ttl_seconds
+
+    async def look(self, ref: Ref) -> Seen:
+        """Read all that decides whether a write can be accepted without Postgres."""
+        command = LOOK([names.entry(ref), names.task(ref.task_id), names.index(ref.task_id)], ref.key)
+        hash_, task, is_complete, score, now = accept((await self._client.pipeline((command,)))[0])
+        fields = dict(zip(hash_[::2], hash_[1::2], strict=True))
+        return Seen(
+            entry=_entry(ref, hash_),
+            revision=fields.get(b"revision", b"").decode(errors="replace"),
+            provisional=b"provisional" in fields,
+            task=_task(ref.task_id, task),
+            denied=bool(is_complete) and score is None,
+            now_us=int(now),
+        )
+
+    async def keep(self, pending: Pending, seen: Seen, followed_by: Sequence[Command]) -> bool:
+        """Keep a write until it is drained, if all is as it was seen; then run what tells of it."""
+        entry = pending.entry
+        created_at = 0 if pending.deleted_at else getattr(entry, "created_at", 0)
+        marks = ["pending", 1, "updatedBy", pending.written_by, *(("provisional", 1) if pending.provisional else ())]
+        place = (pending.ref.key, index_key(entry), created_at)
+        command = PEND(write_keys(pending.ref), seen.revision, *place, *entry_fields(entry), *marks)
+        if not accept((await self._client.pipeline((command,)))[0]):
+            return False
+        for reply in await self._client.pipeline(followed_by):
+            accept(reply)
+        return True
+
+    async def get(self, refs: Sequence[Ref]) -> list[Pending | None]:
+        """Read the pending writes of keys; None for a key that has none."""
+        replies = await self._client.pipeline([("HGETALL", names.entry(ref)) for ref in refs])
+        return [_pending(ref, reply) for ref, reply in zip(refs, replies, strict=True)]
+
+    async def settle(self, entries: Sequence[Entry], members: Sequence[bytes]) -> None:
+        """Publish what became of pending writes, and remove their traces."""
+        commands = [put(entry, self._ttl, NO_LEASE) for entry in entries]
+        if members:
+            commands.append(("ZREM", names.INTENTS, *members))
+        for reply in await self._client.pipeline(commands):
+            accept(reply)
+
+    async def discard(self, ref: Ref, member: bytes) -> None:
+        """Drop a pending write whose task has been deleted."""
+        commands: list[Command] = [
+            ("UNLINK", names.entry(ref), *names.indexes(ref.task_id)),
+            ("SREM", names.pending(ref.task_id), ref.key),
+            ("ZREM", names.INTENTS, member),
+        ]
+        for reply in await self._client.pipeline(commands):
+            accept(reply)
+
+
+def _entry(ref: Ref, reply: Sequence[bytes]) -> Entry | None:
+    try:
+        return parse_entry(ref, reply)
+    except CorruptEntryError:
+        return None  # as good as none: only Postgres could tell what it was
+
+
+def _task(task_id: str, reply: Sequence[bytes]) -> TaskEntry | None:
+    try:
+        return parse_task(task_id, reply)
+    except CorruptEntryError:
+        return None
+
+
+def _pending(ref: Ref, reply: Reply) -> Pending | None:
+    if not isinstance(reply, list) or b"pending" not in reply[::2]:
+        return None
+    fields = dict(zip(reply[::2], reply[1::2], strict=True))
+    entry = _entry(ref, reply)
+    if entry is None:
+        return None
+    return Pending(ref, entry, fields.get(b"updatedBy", b"").decode(errors="replace"), b"provisional" in fields)

@@ -1,0 +1,295 @@
+"""Whether Redis may be believed: the one decision behind every read (design/storage.md, "Redis away").
+
+A process doubts Redis as soon as a reply is late, a connection breaks, or
+another process announces that it does without Redis. From then on Postgres
+answers its reads, and its writes are acknowledged after the commit alone, once
+all others have had time to hear of it. Redis is believed again when everything written since
+is in it, for all processes (docs/decisions/0010-doubt-is-shared.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import structlog
+
+from affix_server.errors import (
+    AffixError,
+    AttachmentNotFoundError,
+    CircuitOpenError,
+    StorageUnavailableError,
+    TaskNotFoundError,
+)
+from affix_server.resilience import Circuit
+from affix_server.storage.postgres.database import Database
+from affix_server.storage.postgres.doubts import DoubtTable
+from affix_server.storage.redis import names
+from affix_server.storage.redis.client import CacheUnavailableError, RedisClient
+from affix_server.storage.republisher import Republisher
+
+# How long a look at the others' doubts holds. An announcement is waited out for longer.
+LOOK_HOLDS_SECONDS = 1.0
+HEARD_AFTER_SECONDS = 1.2
+_EVERY_SECONDS = 0.2
+_LOOK_TIMEOUT_SECONDS = 0.3
+# An announcement expires after three seconds; it is renewed well before.
+_RENEW_SECONDS = 1.0
+_ANNOUNCED_HOLDS_SECONDS = 2.0
+# Longer than a write may take from its revision to its publication.
+_MARGIN_US = 15_000_000
+# A Redis that is further behind may have missed deletions whose tombstones are gone; those live ten minutes.
+_FURTHEST_BEHIND_US = 9 * 60 * 1_000_000
+
+V = TypeVar("V")
+
+_log = structlog.get_logger()
+
+
+class Trust:
+    """What one process thinks of Redis. `run` keeps it up to date; everything else asks."""
+
+    def __init__(
+        self,
+        *,
+        client: RedisClient,
+        circuit: Circuit,
+        database: Database,
+        database_circuit: Circuit,
+        doubts: DoubtTable,
+        republisher: Republisher,
+    ) -> None:
+        """Begin in doubt: nobody knows how old what is in Redis is, until `run` has looked."""
+        self._client = client
+        self._circuit = circuit
+        self._database = database
+        self._database_circuit = database_circuit
+        self._doubts = doubts
+        self._republisher = republisher
+        self._loop = asyncio.get_running_loop()
+        self._believed = False
+        self._publishing = True
+        self._looked = 0.0
+        self._since = database.now_us
+        self._own_doubt = self._doubted = False
+        self._heard = asyncio.Event()
+        self._hearing: asyncio.TimerHandle | None = None
+        self._announced = 0.0
+        self._unpublished = 0
+        self._published = asyncio.Event()
+        self._published.set()
+        self.epoch = 0
+        client.on_fault = self.doubt
+
+    @property
+    def believed(self) -> bool:
+        """Whether what Redis answers now is up to date."""
+        return self._believed and self._loop.time() - self._looked < LOOK_HOLDS_SECONDS
+
+    @property
+    def publishing(self) -> bool:
+        """Whether writes are published in Redis."""
+        return self._publishing
+
+    def doubt(self) -> None:
+        """Take note that Redis failed, or was late; what it says from now on may be out of date."""
+        self._circuit.failed()
+        if not self._doubted:
+            _log.warning("redis_doubted")
+        self._doubted = True
+        self.epoch += 1
+        self._believed = self._publishing = False
+        if not self._own_doubt:
+            self._own_doubt = True
+            self._heard.clear()
+
+    async def redis_first(self, through: Callable[[], Awaitable[V]], past: Callable[[], Awaitable[V]]) -> V:
+        """Read through Redis, if it is believed from the beginning to the end of it; else past it."""
+        if self.believed:
+            epoch = self.epoch
+            try:
+                answer = await through()
+            except CacheUnavailableError:
+                return await past()
+            except (TaskNotFoundError, AttachmentNotFoundError):
+                if self.epoch == epoch:
+                    raise
+            else:
+                if self.epoch == epoch:
+                    return answer
+        return await past()
+
+    @contextmanager
+    def unpublished(self) -> Iterator[None]:
+        """Mark a write that Redis does not hear of; it is not believed before the write is over."""
+        self._unpublished += 1
+        self._published.clear()
+        try:
+            yield
+        finally:
+            self._unpublished -= 1
+            if not self._unpublished:
+                self._published.set()
+
+    async def heard(self) -> None:
+        """Wait until no process believes a Redis that lacks what was just committed.
+
+        Raises StorageUnavailableError if that cannot be made sure in time.
+        """
+        try:
+            async with asyncio.timeout(2 * self._database.timeout):
+                while not self._have_heard():
+                    self._heard.clear()
+                    await self._heard.wait()
+        except TimeoutError:
+            raise StorageUnavailableError("Cache connection failed") from None
+
+    def _have_heard(self) -> bool:
+        """Tell whether others know of our doubt, or have no need to; a doubt that was not renewed has expired."""
+        current = self._loop.time() - self._announced < _ANNOUNCED_HOLDS_SECONDS
+        return self._heard.is_set() and (self._believed or current)
+
+    async def start(self) -> None:
+        """Look for the first time, so that what is there already is used from the beginning."""
+        try:
+            await self._regain()
+        except AffixError:
+            _log.warning("redis_doubted")
+
+    async def run(self) -> None:
+        """Watch over Redis until cancelled."""
+        while True:
+            try:
+                await (self._keep() if self._believed else self._regain())
+            except AffixError:
+                pass  # whoever failed has been counted by its circuit; what follows from it is decided next time
+            except Exception:  # noqa: BLE001 - logged; without this loop nothing is ever believed again
+                _log.exception("trust_failed")
+            await asyncio.sleep(_EVERY_SECONDS)
+
+    async def _keep(self) -> None:
+        """While Redis is believed: show that it is current, and look whether anybody does without it."""
+        began = self._loop.time()
+        now = self._database.now_us
+        await self._client.execute("SET", names.HEARTBEAT, now)
+        self._since = now
+        others = await self._others_since()
+        if others is not None:
+            _log.warning("redis_doubted_by_others")
+            self._doubted = True
+            self.epoch += 1
+            self._believed = False
+            self._since = min(self._since, others)
+        self._looked = began
+
+    async def _others_since(self) -> int | None:
+        if not self._database_circuit.is_closed:
+            return None  # Postgres is away: Redis decides, and nobody commits past it
+        try:
+            return await asyncio.wait_for(self._doubts.others_since(), _LOOK_TIMEOUT_SECONDS)
+        except (TimeoutError, StorageUnavailableError, CircuitOpenError):
+            return None
+
+    async def _regain(self) -> None:
+        """While Redis is doubted: announce it, and bring Redis up to date as soon as it answers."""
+        epoch = self.epoch
+        announced = await self._announce()
+        if not await self._redis_answers() or self.epoch != epoch:
+            return
+        if announced:
+            self._publishing = True
+            await self._renewing(self._catch_up())
+            if self.epoch != epoch:
+                return
+            if self._own_doubt:
+                await self._withdraw()
+            await self._wait_for_others(epoch)
+        if self.epoch == epoch:
+            await self._believe()
+
+    async def _announce(self) -> bool:
+        """Tell the others; False if Postgres is away, and so nothing can be written past Redis."""
+        if not self._own_doubt:
+            return self._database_circuit.is_closed
+        began = self._loop.time()
+        try:
+            await self._doubts.announce(self._since)
+        except (StorageUnavailableError, CircuitOpenError):
+            return False
+        expired = began - self._announced > _ANNOUNCED_HOLDS_SECONDS
+        self._announced = began
+        if expired:
+            self._stop_hearing()
+            self._heard.clear()
+        if self._hearing is None and not self._heard.is_set():
+            self._hearing = self._loop.call_later(HEARD_AFTER_SECONDS, self._all_have_heard)
+        return True
+
+    async def _withdraw(self) -> None:
+        await self._doubts.withdraw()
+        self._stop_hearing()
+        self._own_doubt = False
+        self._announced = 0.0
+
+    def _stop_hearing(self) -> None:
+        if self._hearing is not None:
+            self._hearing.cancel()
+            self._hearing = None
+
+    async def _renewing(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do work that may take longer than an announcement holds."""
+        task = asyncio.create_task(work)
+        try:
+            while not (await asyncio.wait((task,), timeout=_RENEW_SECONDS))[0]:
+                await self._announce()
+        finally:
+            task.cancel()
+        await task
+
+    def _all_have_heard(self) -> None:
+        self._hearing = None
+        self._heard.set()
+
+    async def _redis_answers(self) -> bool:
+        if not self._circuit.is_closed and not self._circuit.begin_probe():
+            return False
+        try:
+            await self._client.execute("PING")
+        except StorageUnavailableError:
+            if not self._circuit.is_closed:
+                self._circuit.reopen()
+            return False
+        return True
+
+    async def _catch_up(self) -> None:
+        await self._published.wait()
+        heartbeat = await self._client.execute("GET", names.HEARTBEAT)
+        now = self._database.now_us
+        current = int(heartbeat) if heartbeat is not None and heartbeat.isdigit() else 0
+        if now - current > _FURTHEST_BEHIND_US:
+            await self._republisher.forget_all()
+        else:
+            await self._republisher.republish(min(self._since, current) - _MARGIN_US)
+
+    async def _wait_for_others(self, epoch: int) -> None:
+        """Wait until no other process does without Redis, then make up for one that died while it did."""
+        waited = False
+        while self.epoch == epoch and await self._doubts.others_since() is not None:
+            waited = True
+            await self._client.execute("PING")
+            await asyncio.sleep(_EVERY_SECONDS / 2)
+        if waited and self.epoch == epoch:
+            await self._catch_up()
+
+    async def _believe(self) -> None:
+        await self._client.execute("SET", names.HEARTBEAT, self._database.now_us)
+        self._circuit.close()
+        self._looked = self._loop.time()
+        self._believed = self._publishing = True
+        if self._doubted:
+            _log.info("redis_believed")
+        self._doubted = self._own_doubt = False
+        self._stop_hearing()
+        self._heard.set()

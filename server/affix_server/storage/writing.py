@@ -1,0 +1,111 @@
+"""A write: intent, commit, publish (design/storage.md, "A write")."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from affix_server.errors import CircuitOpenError, StorageUnavailableError, TaskNotFoundError
+from affix_server.storage.acceptor import Acceptor
+from affix_server.storage.entries import Entry, Write
+from affix_server.storage.events import attachment_event
+from affix_server.storage.ongoing import Ongoing
+from affix_server.storage.postgres.attachments import Row
+from affix_server.storage.postgres.writer import GroupCommitWriter
+from affix_server.storage.redis.cache import Cache
+from affix_server.storage.redis.client import CacheUnavailableError
+from affix_server.storage.redis.intents import Intents
+from affix_server.storage.redis.publishing import announce
+from affix_server.storage.revisions import Revisions
+from affix_server.storage.trust import Trust
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a write left: None if there was nothing to delete."""
+
+    entry: Entry | None
+    pending: bool = False
+
+
+class AttachmentWriting:
+    """Takes writes through all steps, whichever store is there."""
+
+    def __init__(
+        self,
+        *,
+        cache: Cache,
+        intents: Intents,
+        writer: GroupCommitWriter,
+        acceptor: Acceptor,
+        trust: Trust,
+        revisions: Revisions,
+    ) -> None:
+        """Compose the two stores' halves."""
+        self._cache = cache
+        self._intents = intents
+        self._writer = writer
+        self._acceptor = acceptor
+        self._trust = trust
+        self._revisions = revisions
+        self._writes = Ongoing()
+
+    async def close(self) -> None:
+        """Wait until writes that outlived their callers are done."""
+        await self._writes.join()
+
+    async def write(self, write: Write) -> Done:
+        """Run a write to its end, even if its caller goes away: begun is begun.
+
+        Raises TaskNotFoundError, StorageUnavailableError.
+        """
+        return await self._writes.run(self._write(write))
+
+    async def _write(self, write: Write) -> Done:
+        if not self._trust.publishing:
+            return await self._write_past_redis(write)
+        try:
+            token = await self._intents.begin(write.ref)
+        except CacheUnavailableError:
+            return await self._write_past_redis(write)
+        try:
+            row = await self._writer.commit(write)
+        except (StorageUnavailableError, CircuitOpenError) as fault:
+            self._intents.abandon(write.ref)
+            return Done(await self._acceptor.accept(write, fault), pending=True)
+        except BaseException:
+            self._intents.abandon(write.ref)
+            raise
+        return await self._publish(write, row, token)
+
+    async def _publish(self, write: Write, row: Row, token: str) -> Done:
+        """Step 3; a Redis that fails now is made up for before it is believed again."""
+        newer = 0
+        try:
+            if row.entry is None:
+                await self._cache.run(self._intents.end(write.ref))
+            else:
+                event = attachment_event(row.entry, write.written_by)
+                followed_by = [*announce(event), *self._intents.end(write.ref)]
+                newer = await self._cache.publish(row.entry, token, followed_by)
+        except CacheUnavailableError:
+            if row.entry is not None:
+                await self._trust.heard()
+        if newer:
+            # Accepted by a process that was without Postgres, and maybe before this write began: go above it.
+            self._revisions.observe(newer)
+            return await self._write(write)
+        return _done(write, row)
+
+    async def _write_past_redis(self, write: Write) -> Done:
+        """While Redis is away: commit, and answer when nobody believes a Redis that lacks it."""
+        with self._trust.unpublished():
+            row = await self._writer.commit(write)
+            if row.entry is not None:
+                await self._trust.heard()
+        return _done(write, row)
+
+
+def _done(write: Write, row: Row) -> Done:
+    if not row.task_exists:
+        raise TaskNotFoundError(write.ref.task_id)
+    return Done(row.entry)
