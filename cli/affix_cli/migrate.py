@@ -8,6 +8,7 @@ import typer
 
 from affix_cli.failures import Failure
 from affix_cli.settings import load
+from affix_server.config import NO_POSTGRES
 from affix_server.errors import StartError
 from affix_server.storage.postgres.migrate import migrate as apply
 
@@ -17,6 +18,9 @@ def migrate() -> None:
     dsn = load().postgres_dsn
     if dsn is None:
         raise Failure("affix migrate needs AFFIX_POSTGRES_DSN (`affix up` migrates its own database)")
+    if dsn == NO_POSTGRES:
+        typer.echo("there is no database to migrate (AFFIX_POSTGRES_DSN=none)")
+        return
     try:
         applied = asyncio.run(apply(dsn))
     except StartError as error:

@@ -11,7 +11,7 @@ from grpc_health.v1._async import HealthServicer
 from prometheus_client import CollectorRegistry
 
 from affix.v1 import attachments_pb2, tasks_pb2
-from affix_server.config import Settings
+from affix_server.config import NO_POSTGRES, Settings
 from affix_server.errors import StartError
 from affix_server.handlers import Handler, method_handlers
 from affix_server.interceptors.deadline import bound_time
@@ -23,7 +23,7 @@ from affix_server.reflection import add_reflection
 from affix_server.services.attachments import AttachmentServicer
 from affix_server.services.caller import Callers
 from affix_server.services.tasks import TaskServicer
-from affix_server.stores import Storage, open_storage
+from affix_server.stores import RedisOnlyStorage, Storage, open_redis_only, open_storage
 
 _DRAIN_SECONDS = 10.0
 
@@ -52,7 +52,8 @@ async def open_server(settings: Settings, registry: CollectorRegistry) -> AsyncI
     cannot be reached, its schema is behind, or the port cannot be had.
     """
     async with AsyncExitStack() as stack:
-        storage = await open_storage(settings, registry, stack)
+        alone = settings.postgres_dsn == NO_POSTGRES
+        storage = await (open_redis_only if alone else open_storage)(settings, registry, stack)
         health = HealthServicer()
         services = _services(settings, registry, storage) | _health_service(health)
         server, address = await _serve(settings, services, health)
@@ -61,7 +62,9 @@ async def open_server(settings: Settings, registry: CollectorRegistry) -> AsyncI
         yield opened
 
 
-def _services(settings: Settings, registry: CollectorRegistry, storage: Storage) -> dict[str, dict[str, Handler]]:
+def _services(
+    settings: Settings, registry: CollectorRegistry, storage: Storage | RedisOnlyStorage
+) -> dict[str, dict[str, Handler]]:
     """Build the handlers of our services, by service and method: what both wires call."""
     callers, limit = Callers(settings.instance_id), settings.max_content_bytes
     interceptors = (

@@ -11,6 +11,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Listen = Annotated[str, StringConstraints(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}$")]
 
+# As a DSN: there is no Postgres, Redis keeps everything.
+NO_POSTGRES = "none"
 # What a message holds beside the content of an attachment: its key, its ids.
 MESSAGE_ROOM = 64 * 1024
 
@@ -29,7 +31,7 @@ class Settings(BaseSettings):
 
     grpc_listen: Listen = Field("127.0.0.1:50051", description="where gRPC is served, host:port; port 0 picks one")
     http_listen: Listen = Field("127.0.0.1:8080", description="where JSON-RPC is served, host:port; port 0 picks one")
-    postgres_dsn: str | None = Field(None, description="PostgreSQL, postgresql://…; `affix up` brings its own")
+    postgres_dsn: str | None = Field(None, description="PostgreSQL, postgresql://…, or none; `affix up` brings its own")
     redis_url: str | None = Field(None, description="Redis or Valkey, redis://… or unix://…; `affix up` brings its own")
     data_dir: Path = Field(Path(".affix"), description="where the embedded stores of `affix up` live")
     instance_id: str = Field(

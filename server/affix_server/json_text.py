@@ -30,6 +30,13 @@ def is_object(text: str) -> bool:
     return text.lstrip(" \t\r\n").startswith("{")
 
 
+def merge_objects(held: str, changes: str) -> str:
+    """Merge one JSON object into another, member by member; what is not named keeps its text."""
+    members = msgspec.json.decode(held, type=dict[str, msgspec.Raw])
+    members |= msgspec.json.decode(changes, type=dict[str, msgspec.Raw])
+    return msgspec.json.encode(members).decode()
+
+
 def _reason(error: msgspec.DecodeError) -> str:
     reason = str(error)
     return "it ends too early" if "truncated" in reason else reason.removeprefix("JSON is malformed: ")

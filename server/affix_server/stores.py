@@ -31,6 +31,8 @@ from affix_server.storage.redis.client import RedisClient
 from affix_server.storage.redis.intents import Intents
 from affix_server.storage.redis.pending import PendingWrites
 from affix_server.storage.redis.task_cache import TaskCache
+from affix_server.storage.redis_only.attachments import RedisOnlyAttachments
+from affix_server.storage.redis_only.tasks import RedisOnlyTasks
 from affix_server.storage.repository import AttachmentRepository
 from affix_server.storage.republisher import Republisher
 from affix_server.storage.revisions import Revisions
@@ -80,6 +82,24 @@ async def open_storage(settings: Settings, registry: CollectorRegistry, stack: A
     stack.push_async_callback(storage.tasks.close)
     stack.push_async_callback(storage.attachments.close)
     return storage
+
+
+@dataclass(frozen=True, slots=True)
+class RedisOnlyStorage:
+    """The parts of storage without Postgres."""
+
+    attachments: RedisOnlyAttachments
+    tasks: RedisOnlyTasks
+    client: RedisClient
+
+
+async def open_redis_only(settings: Settings, registry: CollectorRegistry, stack: AsyncExitStack) -> RedisOnlyStorage:
+    """Connect to Redis, which keeps everything for good; `stack` closes it. Raises StartError."""
+    client = await _open_redis(settings, stack)
+    cache = Cache(client, Revisions(), ttl_seconds=0, registry=registry)
+    task_cache, writes = TaskCache(client, ttl_seconds=0), PendingWrites(client, ttl_seconds=0)
+    attachments = RedisOnlyAttachments(cache, task_cache, writes, max_message_bytes=settings.max_message_bytes)
+    return RedisOnlyStorage(attachments, RedisOnlyTasks(task_cache, attachments), client)
 
 
 def _compose(

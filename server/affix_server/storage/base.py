@@ -34,6 +34,9 @@ from affix_server.domain import (
     WrittenTask,
 )
 
+# Where the result of a completed task is stored.
+RESULT_KEY = "result"
+
 
 class Attachments(Protocol):
     """Attachments by (task, key)."""

@@ -13,18 +13,15 @@ from affix_server.errors import (
     StorageUnavailableError,
     TaskNotFoundError,
 )
-from affix_server.storage.entries import Entry, TaskTombstone, Tombstone, TooLarge
-from affix_server.storage.limits import require_room
+from affix_server.storage.entries import TaskTombstone, Tombstone, TooLarge
+from affix_server.storage.limits import answer_budget, content_size, require_room
 from affix_server.storage.postgres.attachments import NO_LIMIT, AttachmentTable, Row, Rows
-from affix_server.storage.postgres.rows import content_bytes
 from affix_server.storage.redis.cache import Cache, Found
 from affix_server.storage.redis.intents import Intents
 from affix_server.storage.redis.task_cache import TaskCache
 from affix_server.storage.single_flight import SingleFlight
 from affix_server.storage.trust import Trust
 
-# What an attachment adds to a message beside its content, at most: names, ids, times.
-_ENVELOPE_BYTES = 2048
 # A list whose index or entries keep changing under it is read again so many times.
 _LIST_ATTEMPTS = 10
 
@@ -69,7 +66,7 @@ class AttachmentReading:
         """See storage.base.Attachments."""
         return await self._trust.redis_first(
             lambda: self._list(task_id, type_, limit, offset),
-            lambda: self._table.page(task_id, type_, limit, offset, self._budget(limit)),
+            lambda: self._table.page(task_id, type_, limit, offset, answer_budget(self._max_message_bytes, limit)),
         )
 
     # Through Redis
@@ -112,7 +109,7 @@ class AttachmentReading:
 
     async def _batch_get(self, refs: Sequence[Ref]) -> Sequence[Attachment]:
         distinct = list(dict.fromkeys(refs))
-        budget = self._budget(len(refs))
+        budget = answer_budget(self._max_message_bytes, len(refs))
         found = await self._cache.batch_get(distinct, budget // len(refs))
         rows = await self._complete(distinct, found, budget, "requests")
         for ref, row in rows.items():
@@ -121,7 +118,7 @@ class AttachmentReading:
         return [_existing(ref, rows[ref]) for ref in refs]
 
     async def _list(self, task_id: str, type_: AttachmentType | None, limit: int, offset: int) -> Page:
-        budget = self._budget(limit)
+        budget = answer_budget(self._max_message_bytes, limit)
         for _ in range(_LIST_ATTEMPTS):
             page = await self._cache.page(task_id, type_, limit, offset, budget // limit)
             if page is None:
@@ -166,7 +163,7 @@ class AttachmentReading:
             else:
                 rows[ref] = Row(task_exists=True, entry=entry)
         self._hits.inc(len(rows) + len(large))
-        held = sum(_size(row.entry) for row in rows.values()) + sum(large.values())
+        held = sum(content_size(row.entry) for row in rows.values()) + sum(large.values())
         require_room(held, budget, field)
         if large:
             for ref, fetched in zip(large, await self._cache.get(list(large)), strict=True):
@@ -187,15 +184,11 @@ class AttachmentReading:
         return _existing(ref, (await self._table.read((ref,), NO_LIMIT)).rows[0])
 
     async def _batch_get_past_redis(self, refs: Sequence[Ref]) -> Sequence[Attachment]:
-        distinct, budget = list(dict.fromkeys(refs)), self._budget(len(refs))
+        distinct, budget = list(dict.fromkeys(refs)), answer_budget(self._max_message_bytes, len(refs))
         read = await self._table.read(distinct, budget)
         require_room(read.total_bytes, budget, "requests")
         rows = dict(zip(distinct, read.rows, strict=True))
         return [_existing(ref, rows[ref]) for ref in refs]
-
-    def _budget(self, count: int) -> int:
-        """Return how many bytes of content so many attachments may have in one answer."""
-        return max(self._max_message_bytes - count * _ENVELOPE_BYTES, 0)
 
 
 def _existing(ref: Ref, row: Row) -> Attachment:
@@ -204,7 +197,3 @@ def _existing(ref: Ref, row: Row) -> Attachment:
     if not isinstance(row.entry, Attachment):
         raise AttachmentNotFoundError(ref.task_id, ref.key)
     return row.entry
-
-
-def _size(entry: Entry | None) -> int:
-    return content_bytes(entry.content) if isinstance(entry, Attachment) else 0

@@ -24,11 +24,12 @@ from affix_server.errors import (
     StorageUnavailableError,
     TaskNotFoundError,
 )
+from affix_server.storage.base import RESULT_KEY
 from affix_server.storage.entries import TaskTombstone, random_suffix
 from affix_server.storage.events import attachment_event, task_event
 from affix_server.storage.ongoing import Ongoing
 from affix_server.storage.postgres.attachments import Row
-from affix_server.storage.postgres.tasks import RESULT_KEY, TaskTable
+from affix_server.storage.postgres.tasks import TaskTable
 from affix_server.storage.redis.client import CacheUnavailableError
 from affix_server.storage.redis.connection import Command
 from affix_server.storage.redis.intents import Intents

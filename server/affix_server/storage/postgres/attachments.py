@@ -11,9 +11,9 @@ import asyncpg
 from affix_server.domain import Attachment, AttachmentType, Page, Ref
 from affix_server.errors import StorageUnavailableError, TaskNotFoundError
 from affix_server.storage.entries import Entry, IndexLine, Pending, Tombstone, Write, random_suffix
-from affix_server.storage.limits import require_room
+from affix_server.storage.limits import content_bytes, require_room
 from affix_server.storage.postgres.database import Connection, Database, statement
-from affix_server.storage.postgres.rows import content_bytes, content_columns, drain_columns, parse_entry
+from affix_server.storage.postgres.rows import content_columns, drain_columns, parse_entry
 from affix_server.storage.revisions import Revisions
 
 _WRITE = statement("write_attachments")

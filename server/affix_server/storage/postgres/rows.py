@@ -21,6 +21,7 @@ from affix_server.domain import (
     UrlContent,
 )
 from affix_server.storage.entries import Entry, Pending, TaskEntry, TaskTombstone, Tombstone
+from affix_server.storage.limits import content_bytes
 
 # type, value, content, url, mime_type, size: as in the table.
 ContentColumns = tuple[str | None, str | None, str | None, str | None, str | None, int | None]
@@ -39,15 +40,6 @@ def content_columns(content: Content | None) -> ContentColumns:
             return ("url", None, None, url, None, None)
         case BinaryContent(mime_type, size):
             return ("binary", None, None, None, mime_type, size)
-
-
-def content_bytes(content: Content | None) -> int:
-    """Return the size of a content in bytes of UTF-8, the figure that size limits are about."""
-    match content:
-        case JsonContent(text) | MarkdownContent(text) | TextContent(text) | UrlContent(text):
-            return len(text.encode())
-        case _:
-            return 0
 
 
 def drain_columns(pending: Sequence[Pending]) -> list[list[Any]]:

@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
 import asyncpg
-import msgspec
 
 from affix_server.domain import (
     CountedTask,
@@ -21,13 +20,13 @@ from affix_server.domain import (
     TaskStatus,
 )
 from affix_server.errors import ConflictError, TaskNotFoundError
+from affix_server.json_text import merge_objects
+from affix_server.storage.base import RESULT_KEY
 from affix_server.storage.entries import TaskEntry, TaskTombstone, Write
 from affix_server.storage.postgres.attachments import Row, write_attachments
 from affix_server.storage.postgres.database import Connection, Database, statement
 from affix_server.storage.postgres.rows import TASK_COLUMNS, parse_task
 from affix_server.storage.revisions import Revisions
-
-RESULT_KEY = "result"
 
 _CREATE = statement("create_task").replace("/* columns */", TASK_COLUMNS)
 _UPDATE = statement("update_task").replace("/* columns */", TASK_COLUMNS)
@@ -170,7 +169,7 @@ class TaskTable:
     async def _update(
         self, connection: Connection, held: Task, changes: TaskChanges, assigned_to: str | None, updated_by: str
     ) -> Task:
-        metadata = merge(held.metadata, changes.metadata) if changes.metadata is not None else None
+        metadata = merge_objects(held.metadata, changes.metadata) if changes.metadata is not None else None
         status = changes.status.value if changes.status else None
         record = await connection.fetchrow(
             _UPDATE,
@@ -184,10 +183,3 @@ class TaskTable:
         assert isinstance(task, Task)  # noqa: S101 - the statements return live tasks only
         self._revisions.observe(task.revision)
         return task
-
-
-def merge(held: str, changes: str) -> str:
-    """Merge one JSON object into another, member by member; what is not named keeps its text."""
-    members = msgspec.json.decode(held, type=dict[str, msgspec.Raw])
-    members |= msgspec.json.decode(changes, type=dict[str, msgspec.Raw])
-    return msgspec.json.encode(members).decode()

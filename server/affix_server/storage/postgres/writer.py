@@ -12,8 +12,8 @@ import structlog
 from affix_server.domain import Ref
 from affix_server.errors import CircuitOpenError, StorageUnavailableError
 from affix_server.storage.entries import Write
+from affix_server.storage.limits import content_bytes
 from affix_server.storage.postgres.attachments import AttachmentTable, Row
-from affix_server.storage.postgres.rows import content_bytes
 
 _MOST_ROWS = 256
 _MOST_BYTES = 8 * 1024 * 1024

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter
@@ -128,6 +128,23 @@ class Cache:
             if not await self._load(task_id, token, chunk, last=False):
                 return False
         return await self._load(task_id, token, (), last=True)
+
+    async def scan_index(self, task_id: str) -> AsyncGenerator[Sequence[IndexLine]]:
+        """Read a task's index from the entries themselves, by going through all of Redis: for want of a Postgres."""
+        prefix, cursor = names.entry_prefix(task_id), "0"
+        while True:
+            scan: Command = ("SCAN", cursor, "MATCH", f"{prefix}*", "COUNT", _SCAN_AT_ONCE, "TYPE", "hash")
+            (reply,) = await self._run([scan])
+            cursor = reply[0].decode()
+            keys = [name.decode().removeprefix(prefix) for name in reply[1]]
+            found = await self.get([Ref(task_id, key) for key in keys])
+            yield [
+                IndexLine(entry.key, entry.content.type, entry.created_at)
+                for entry in found
+                if isinstance(entry, Attachment)
+            ]
+            if cursor == "0":
+                return
 
     async def forget_all(self) -> int:
         """Drop everything that Postgres has too, entry by entry; returns how many keys went."""

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from affix_server.domain import Ref
-from affix_server.storage.entries import Entry, Pending, TaskEntry
+from affix_server.storage.entries import Entry, Pending, TaskEntry, Tombstone
 from affix_server.storage.redis import names
 from affix_server.storage.redis.client import RedisClient, Script, accept
 from affix_server.storage.redis.connection import Command, Reply
 from affix_server.storage.redis.hashes import CorruptEntryError, entry_fields, parse_entry, parse_task
-from affix_server.storage.redis.publishing import NO_LEASE, PEND, index_key, put, write_keys
+from affix_server.storage.redis.publishing import NO_LEASE, PEND, TOMBSTONE_TTL_SECONDS, index_key, put, write_keys
 
 LOOK = Script("look")
 SCRIPTS = (LOOK, PEND)
@@ -56,11 +56,29 @@ class PendingWrites:
 
     async def keep(self, pending: Pending, seen: Seen, followed_by: Sequence[Command]) -> bool:
         """Keep a write until it is drained, if all is as it was seen; then run what tells of it."""
-        entry = pending.entry
-        created_at = 0 if pending.deleted_at else getattr(entry, "created_at", 0)
         marks = ["pending", 1, "updatedBy", pending.written_by, *(("provisional", 1) if pending.provisional else ())]
-        place = (pending.ref.key, index_key(entry), created_at)
-        command = PEND(write_keys(pending.ref), seen.revision, *place, *entry_fields(entry), *marks)
+        return await self._keep(pending.entry, seen, 1, 0, marks, followed_by)
+
+    async def keep_for_good(self, entry: Entry, seen: Seen, followed_by: Sequence[Command]) -> bool:
+        """Keep a write where there is no Postgres, if all is as it was seen; then run what tells of it."""
+        ttl = TOMBSTONE_TTL_SECONDS if isinstance(entry, Tombstone) else 0
+        return await self._keep(entry, seen, 0, ttl, (), followed_by)
+
+    async def _keep(
+        self,
+        entry: Entry,
+        seen: Seen,
+        is_pending: int,
+        ttl: int,
+        marks: Sequence[str | int],
+        followed_by: Sequence[Command],
+    ) -> bool:
+        if isinstance(entry, Tombstone):
+            ref, created_at = entry.ref, 0
+        else:
+            ref, created_at = Ref(entry.task_id, entry.key), entry.created_at
+        place = (ref.key, index_key(entry), created_at, is_pending, ttl)
+        command = PEND(write_keys(ref), seen.revision, *place, *entry_fields(entry), *marks)
         if not accept((await self._client.pipeline((command,)))[0]):
             return False
         for reply in await self._client.pipeline(followed_by):

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 
-from affix_server.domain import Ref
-from affix_server.storage.entries import Entry, TaskEntry
+from affix_server.domain import Ref, Task
+from affix_server.storage.entries import Entry, TaskEntry, TaskTombstone
 from affix_server.storage.redis import names
 from affix_server.storage.redis.client import RedisClient, Script, accept
 from affix_server.storage.redis.connection import Command
-from affix_server.storage.redis.hashes import CorruptEntryError, parse_task
-from affix_server.storage.redis.publishing import DROP, NO_LEASE, TASK_PUT, lease, put, put_task
+from affix_server.storage.redis.hashes import CorruptEntryError, parse_task, task_fields
+from affix_server.storage.redis.publishing import DROP, NO_LEASE, TASK_PUT, TOMBSTONE_TTL_SECONDS, lease, put, put_task
 
-TASK_GET = Script("task_get")
-SCRIPTS = (TASK_PUT, TASK_GET)
+TASK_GET, TASK_KEEP = Script("task_get"), Script("task_keep")
+SCRIPTS = (TASK_PUT, TASK_GET, TASK_KEEP)
 
 _UNLINK_AT_ONCE = 1000
+_SCAN_AT_ONCE = 500
 
 
 class TaskCache:
@@ -64,6 +65,50 @@ class TaskCache:
         for start in range(0, len(keys), _UNLINK_AT_ONCE):
             some = [names.entry(Ref(task_id, key)) for key in keys[start : start + _UNLINK_AT_ONCE]]
             await self.run([("UNLINK", *some)])
+
+    async def keep(self, task: TaskEntry, held: TaskEntry | None, followed_by: Sequence[Command]) -> bool:
+        """Keep a task where there is no Postgres, if it is still what it was seen to be; then tell of it.
+
+        A new task gets empty and complete indexes; a deleted one loses them.
+        """
+        if isinstance(task, TaskTombstone):
+            indexes, ttl = "drop", TOMBSTONE_TTL_SECONDS
+        else:
+            indexes, ttl = ("leave" if isinstance(held, Task) else "make"), 0
+        keys = [names.task(task.id), *names.indexes(task.id)]
+        revision = held.revision if held is not None else ""
+        (reply,) = await self._client.pipeline([TASK_KEEP(keys, revision, indexes, ttl, *task_fields(task))])
+        if not accept(reply):
+            return False
+        await self.run(followed_by)
+        return True
+
+    async def clock_us(self) -> int:
+        """Return Redis' clock in microseconds."""
+        seconds, micros = await self._client.execute("TIME")
+        return int(seconds) * 1_000_000 + int(micros)
+
+    async def scan(self) -> AsyncGenerator[TaskEntry]:
+        """Read all tasks there are, tombstones too, by going through all of Redis."""
+        cursor = "0"
+        while True:
+            reply = await self._client.execute(
+                *("SCAN", cursor, "MATCH", names.TASK_PATTERN, "COUNT", _SCAN_AT_ONCE, "TYPE", "hash")
+            )
+            cursor = reply[0].decode()
+            task_ids = [
+                name for name in (found.decode().removeprefix(names.task("")) for found in reply[1]) if ":" not in name
+            ]
+            for hash_, task_id in zip(
+                await self._client.pipeline([("HGETALL", names.task(task_id)) for task_id in task_ids]),
+                task_ids,
+                strict=True,
+            ):
+                task = parse_task(task_id, accept(hash_))
+                if task is not None:
+                    yield task
+            if cursor == "0":
+                return
 
     async def run(self, commands: Sequence[Command]) -> None:
         """Run commands made by Intents or publishing.py."""

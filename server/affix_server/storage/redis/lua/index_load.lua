@@ -1,7 +1,7 @@
 -- Adds what Postgres held to the indexes being built, without touching what was noted since.
 --
 -- KEYS the indexes: of all keys first, then of each type
--- ARGV 1 the builder's token, 2 TTL in seconds of a complete index, 3 '1' if this is the last part,
+-- ARGV 1 the builder's token, 2 TTL in seconds of a complete index, 0 for none, 3 '1' if this is the last part,
 --      4.. createdAt in ms, key, number of the type's index in KEYS (0: the key is gone), and so on
 -- Returns 1, or 0 if an index was lost meanwhile and building must begin again.
 local building = {}
@@ -29,7 +29,11 @@ for _, add in pairs(building) do
     redis.call('ZREMRANGEBYSCORE', add[1], '+inf', '+inf')
     redis.call('ZREMRANGEBYSCORE', add[1], '-inf', '-inf')
     redis.call('ZADD', add[1], '-inf', '')
-    redis.call('EXPIRE', add[1], ARGV[2])
+    if ARGV[2] == '0' then
+      redis.call('PERSIST', add[1])
+    else
+      redis.call('EXPIRE', add[1], ARGV[2])
+    end
   end
 end
 return 1

@@ -1,8 +1,9 @@
--- Keeps a write that Postgres has not seen, until it is drained: nothing of it expires.
+-- Keeps a write about which Redis decides: until it is drained, or for good where there is no Postgres.
 --
 -- KEYS 1 entry, 2 task, 3 pending keys, 4 index of all keys, 5.. index of each type
 -- ARGV 1 revision of what the entry is to replace, '' if that had none, 2 key, 3 number of the type's
---      index in KEYS, or 0 for a tombstone, 4 createdAt in ms, 5.. fields of the entry
+--      index in KEYS, or 0 for a tombstone, 4 createdAt in ms, 5 '1' if Postgres is to hear of it,
+--      6 TTL in seconds, 0 for none, 7.. fields of the entry
 -- Returns 1, or 0 if the entry or the task is not what it was when it was looked at.
 local INDEXES = 4
 local task = redis.pcall('HMGET', KEYS[2], 'deleted', 'id')
@@ -17,9 +18,14 @@ if (held or '') ~= ARGV[1] then
   return 0
 end
 redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[1], unpack(ARGV, 5))
+redis.call('HSET', KEYS[1], unpack(ARGV, 7))
+if ARGV[6] ~= '0' then
+  redis.call('EXPIRE', KEYS[1], ARGV[6])
+end
 redis.call('PERSIST', KEYS[2])
-redis.call('SADD', KEYS[3], ARGV[2])
+if ARGV[5] == '1' then
+  redis.call('SADD', KEYS[3], ARGV[2])
+end
 change_indexes(INDEXES, tonumber(ARGV[3]), ARGV[2], ARGV[4])
 for i = INDEXES, #KEYS do
   if redis.call('ZSCORE', KEYS[i], '') then
