@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]  # it ships no types; four calls do not earn a stub package
+import psutil
 
 from affix_cli.embedded.child import POLL_SECONDS
 from affix_cli.failures import Failure
