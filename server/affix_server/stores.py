@@ -15,6 +15,7 @@ from affix_server.config import Settings
 from affix_server.errors import StartError, StorageUnavailableError
 from affix_server.resilience import Circuit
 from affix_server.storage.acceptor import Acceptor
+from affix_server.storage.drainer import Drainer
 from affix_server.storage.postgres.attachments import AttachmentTable
 from affix_server.storage.postgres.database import Database, open_database
 from affix_server.storage.postgres.doubts import DoubtTable
@@ -115,7 +116,7 @@ def _compose(
     cache = Cache(client, revisions, ttl_seconds=ttl, registry=registry)
     task_cache, pending = TaskCache(client, ttl_seconds=ttl), PendingWrites(client, ttl_seconds=ttl)
     table, task_table = AttachmentTable(database, revisions), TaskTable(database, revisions)
-    writer = GroupCommitWriter(table)
+    writer, drainer = GroupCommitWriter(table), Drainer(pending, table)
     republisher = Republisher(
         cache=cache, task_cache=task_cache, attachments=table, tasks=task_table, registry=registry
     )
@@ -139,7 +140,7 @@ def _compose(
         registry=registry,
     )
     writing = AttachmentWriting(
-        cache=cache, intents=intents, writer=writer, acceptor=acceptor, trust=trust, revisions=revisions
+        cache=cache, intents=intents, writer=writer, acceptor=acceptor, drainer=drainer, trust=trust
     )
     reconciler = Reconciler(
         cache=cache,
@@ -148,6 +149,7 @@ def _compose(
         tasks=task_table,
         intents=intents,
         pending=pending,
+        drainer=drainer,
         database=database,
         circuit=postgres_circuit,
         trust=trust,
@@ -156,7 +158,7 @@ def _compose(
     fallback = settings.list_fallback == "empty"
     return Storage(
         attachments=AttachmentRepository(reading, writing, redis_circuit, empty_list_fallback=fallback),
-        tasks=TaskRepository(cache=task_cache, intents=intents, table=task_table, trust=trust),
+        tasks=TaskRepository(cache=task_cache, intents=intents, table=task_table, drainer=drainer, trust=trust),
         cache=cache,
         intents=intents,
         attachment_table=table,

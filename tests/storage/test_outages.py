@@ -211,3 +211,27 @@ async def test_another_process_does_not_believe_a_redis_that_this_one_writes_pas
         await world.redis_is_back()
         await until(lambda: other.trust.believed)
         assert (await other.attachments.get(ref)).content == TextContent("2")
+
+
+async def test_what_one_process_accepted_without_postgres_another_finds_deletes_and_overwrites(world: World) -> None:
+    task_id = await world.task()
+    deleted, kept = Ref(task_id, "deleted"), Ref(task_id, "kept")
+    async with AsyncExitStack() as stack:
+        other = await open_storage(world.settings, CollectorRegistry(), stack)
+        world.storage.postgres_circuit.failed(100)  # this process has lost its way to Postgres
+        accepted = await world.storage.attachments.create(deleted, TextContent("1"), "a")
+        first = await world.storage.attachments.create(kept, TextContent("1"), "a")
+        assert accepted.pending
+        assert first.pending
+        assert (await other.attachments.delete(deleted, "b")).id == accepted.id
+        second = await other.attachments.create(kept, TextContent("2"), "b")
+        assert (second.id, second.pending) == (first.id, False)
+        for storage in (world.storage, other):
+            with pytest.raises(AttachmentNotFoundError):
+                await storage.attachments.get(deleted)
+            assert (await storage.attachments.get(kept)).content == TextContent("2")
+    await world.redis.flushall()
+    await world.postgres_is_back()
+    assert (await world.storage.attachments.get(kept)).content == TextContent("2")
+    with pytest.raises(AttachmentNotFoundError):
+        await world.storage.attachments.get(deleted)

@@ -73,19 +73,19 @@ class Acceptor:
             if not isinstance(held, Attachment):
                 raise _as_failure(fault)
             return Pending(ref, Tombstone(ref, held.id, now_ms, revision), write.written_by, provisional=False)
-        lives = isinstance(held, Attachment)
+        live = held if isinstance(held, Attachment) else None
         entry = Attachment(
-            id=held.id if isinstance(held, Attachment) else f"ta-{now_ms}-{random_suffix(9)}",
+            id=live.id if live else f"ta-{now_ms}-{random_suffix(9)}",
             task_id=ref.task_id,
             key=ref.key,
             content=write.content,
-            created_by=held.created_by if isinstance(held, Attachment) else write.written_by,
-            created_at=held.created_at if isinstance(held, Attachment) else now_ms,
+            created_by=live.created_by if live else write.written_by,
+            created_at=live.created_at if live else now_ms,
             updated_at=now_ms,
             revision=revision,
         )
-        # What Redis can neither find nor deny may be in Postgres.
-        provisional = seen.provisional if lives else not gone
+        # Unless it follows a deletion that Postgres has not seen either, there may be a row by now.
+        provisional = seen.provisional if live else not (isinstance(held, Tombstone) and seen.pending)
         return Pending(ref, entry, write.written_by, provisional)
 
 

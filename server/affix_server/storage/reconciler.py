@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from affix_server.domain import Ref
 from affix_server.errors import AffixError
 from affix_server.resilience import Circuit
+from affix_server.storage.drainer import Drainer
 from affix_server.storage.entries import Pending, TaskTombstone
 from affix_server.storage.events import attachment_event, task_event
 from affix_server.storage.postgres.attachments import NO_LIMIT, AttachmentTable
@@ -46,6 +47,7 @@ class Reconciler:
         task_cache: TaskCache,
         intents: Intents,
         pending: PendingWrites,
+        drainer: Drainer,
         attachments: AttachmentTable,
         tasks: TaskTable,
         database: Database,
@@ -58,6 +60,7 @@ class Reconciler:
         self._task_cache = task_cache
         self._intents = intents
         self._pending = pending
+        self._drainer = drainer
         self._attachments = attachments
         self._tasks = tasks
         self._database = database
@@ -138,19 +141,10 @@ class Reconciler:
         return {trace: one for trace, one in zip(about, found, strict=True) if one is not None}
 
     async def _drain(self, pending: dict[Trace, Pending], *, probing: bool) -> int:
-        """Commit pending writes; of a task that has been deleted meanwhile, drop them."""
-        if not pending:
-            return 0
         # Two processes may have left a trace each of the same write.
-        distinct = {one.ref: one for one in pending.values()}
-        rows = dict(zip(distinct, await self._attachments.drain(list(distinct.values()), probing=probing), strict=True))
-        live = [(trace, rows[one.ref].entry) for trace, one in pending.items() if rows[one.ref].task_exists]
-        await self._pending.settle(
-            [entry for _, entry in live if entry is not None], [trace.member for trace, _ in live]
-        )
-        for trace, one in pending.items():
-            if not rows[one.ref].task_exists:
-                await self._pending.discard(one.ref, trace.member)
+        await self._drainer.drain({one.ref: one for one in pending.values()}, probing=probing)
+        if pending:
+            await self._cache.run([self._intents.remove(trace.member) for trace in pending])
         return len(pending)
 
     async def _settle(self, trace: Trace) -> None:

@@ -25,6 +25,7 @@ from affix_server.errors import (
     TaskNotFoundError,
 )
 from affix_server.storage.base import RESULT_KEY
+from affix_server.storage.drainer import Drainer
 from affix_server.storage.entries import TaskTombstone, random_suffix
 from affix_server.storage.events import attachment_event, task_event
 from affix_server.storage.ongoing import Ongoing
@@ -48,11 +49,12 @@ _ID_ATTEMPTS = 4
 class TaskRepository:
     """Implements storage.base.Tasks: Postgres decides, Redis answers."""
 
-    def __init__(self, *, cache: TaskCache, intents: Intents, table: TaskTable, trust: Trust) -> None:
+    def __init__(self, *, cache: TaskCache, intents: Intents, table: TaskTable, drainer: Drainer, trust: Trust) -> None:
         """Compose the two stores' halves."""
         self._cache = cache
         self._intents = intents
         self._table = table
+        self._drainer = drainer
         self._trust = trust
         self._writes = Ongoing()
         self._loads: SingleFlight[Task] = SingleFlight()
@@ -205,10 +207,16 @@ class TaskRepository:
         tokens: deque[str] = deque()
         try:
             for ref in refs:
-                tokens.append(await self._intents.begin(ref))
+                begun = await self._intents.begin(ref)
+                tokens.append(begun.token)
+                if begun.pending:
+                    await self._drainer.drain_key(ref)
         except CacheUnavailableError:
             self._abandon(refs[: len(tokens)])
             return None
+        except BaseException:
+            self._abandon(refs[: len(tokens)])
+            raise
         return tuple(tokens)
 
     async def _publish(self, task: Task, tokens: Sequence[str], event: str, written_by: str) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from affix_server.errors import CircuitOpenError, StorageUnavailableError, TaskNotFoundError
 from affix_server.storage.acceptor import Acceptor
+from affix_server.storage.drainer import Drainer
 from affix_server.storage.entries import Entry, Write
 from affix_server.storage.events import attachment_event
 from affix_server.storage.ongoing import Ongoing
@@ -15,7 +16,6 @@ from affix_server.storage.redis.cache import Cache
 from affix_server.storage.redis.client import CacheUnavailableError
 from affix_server.storage.redis.intents import Intents
 from affix_server.storage.redis.publishing import announce
-from affix_server.storage.revisions import Revisions
 from affix_server.storage.trust import Trust
 
 
@@ -37,8 +37,8 @@ class AttachmentWriting:
         intents: Intents,
         writer: GroupCommitWriter,
         acceptor: Acceptor,
+        drainer: Drainer,
         trust: Trust,
-        revisions: Revisions,
     ) -> None:
         """Compose the two stores' halves."""
         self._cache = cache
@@ -46,7 +46,7 @@ class AttachmentWriting:
         self._writer = writer
         self._acceptor = acceptor
         self._trust = trust
-        self._revisions = revisions
+        self._drainer = drainer
         self._writes = Ongoing()
 
     async def close(self) -> None:
@@ -64,10 +64,12 @@ class AttachmentWriting:
         if not self._trust.publishing:
             return await self._write_past_redis(write)
         try:
-            token = await self._intents.begin(write.ref)
+            begun = await self._intents.begin(write.ref)
         except CacheUnavailableError:
             return await self._write_past_redis(write)
         try:
+            if begun.pending:
+                await self._drainer.drain_key(write.ref)
             row = await self._writer.commit(write)
         except (StorageUnavailableError, CircuitOpenError) as fault:
             self._intents.abandon(write.ref)
@@ -75,25 +77,20 @@ class AttachmentWriting:
         except BaseException:
             self._intents.abandon(write.ref)
             raise
-        return await self._publish(write, row, token)
+        return await self._publish(write, row, begun.token)
 
     async def _publish(self, write: Write, row: Row, token: str) -> Done:
         """Step 3; a Redis that fails now is made up for before it is believed again."""
-        newer = 0
         try:
             if row.entry is None:
                 await self._cache.run(self._intents.end(write.ref))
             else:
                 event = attachment_event(row.entry, write.written_by)
                 followed_by = [*announce(event), *self._intents.end(write.ref)]
-                newer = await self._cache.publish(row.entry, token, followed_by)
+                await self._cache.publish(row.entry, token, followed_by)
         except CacheUnavailableError:
             if row.entry is not None:
                 await self._trust.heard()
-        if newer:
-            # Accepted by a process that was without Postgres, and maybe before this write began: go above it.
-            self._revisions.observe(newer)
-            return await self._write(write)
         return _done(write, row)
 
     async def _write_past_redis(self, write: Write) -> Done:

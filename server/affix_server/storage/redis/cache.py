@@ -55,13 +55,9 @@ class Cache:
             "affix_cache_corrupt_entries_total", "Redis entries that were not whole and were dropped", registry=registry
         )
 
-    async def publish(self, entry: Entry, token: str, followed_by: Sequence[Command]) -> int:
-        """Make a committed write visible, then run what tells of it and removes its trace.
-
-        Returns 0, or the revision of a pending write that Redis holds and that is newer.
-        """
-        published, *_ = await self._run([put(entry, self._ttl, token), *followed_by])
-        return published if published > 1 else 0
+    async def publish(self, entry: Entry, token: str, followed_by: Sequence[Command]) -> None:
+        """Make a committed write visible, then run what tells of it and removes its trace."""
+        await self._run([put(entry, self._ttl, token), *followed_by])
 
     async def lease(self, refs: Iterable[Ref], token: str) -> None:
         """Ask for the right to `fill` these places; before Postgres is read, or it is worth nothing."""

@@ -23,6 +23,14 @@ class Trace:
     ours: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A write under way: the token of its lease, and whether Redis holds something that Postgres has not seen."""
+
+    token: str
+    pending: bool
+
+
 class Intents:
     """The intents of this process and, for the reconciler, everybody's.
 
@@ -38,8 +46,8 @@ class Intents:
         self._writing: dict[Ref, int] = {}
         self._tokens = 0
 
-    async def begin(self, ref: Ref) -> str:
-        """Leave a trace, and ask for a lease; returns its token, to publish with.
+    async def begin(self, ref: Ref) -> Begun:
+        """Leave a trace, and ask for a lease to publish with.
 
         Raises CacheUnavailableError, and the write has not begun then.
         """
@@ -48,12 +56,11 @@ class Intents:
         place = names.entry(ref) if ref.key else names.task(ref.task_id)
         trace = ("ZADD", names.INTENTS, now_ms(), names.intent(ref, self.writer))
         try:
-            for reply in await self._client.pipeline((trace, lease(place, token))):
-                accept(reply)
+            _, pending = (accept(reply) for reply in await self._client.pipeline((trace, lease(place, token))))
         except BaseException:
             self.abandon(ref)
             raise
-        return token
+        return Begun(token, pending=bool(pending))
 
     def token(self) -> str:
         """Make a token for leases that nobody else has."""

@@ -21,11 +21,13 @@ SCRIPTS = (LOOK, PEND)
 class Seen:
     """What Redis knows of a key at one moment.
 
-    `denied`: a complete index says that there is no such attachment. `now_us`: Redis' clock.
+    `pending`: Postgres has not seen the entry. `denied`: a complete index says that there is no such
+    attachment. `now_us`: Redis' clock.
     """
 
     entry: Entry | None
     revision: str
+    pending: bool
     provisional: bool
     task: TaskEntry | None
     denied: bool
@@ -48,6 +50,7 @@ class PendingWrites:
         return Seen(
             entry=_entry(ref, hash_),
             revision=fields.get(b"revision", b"").decode(errors="replace"),
+            pending=b"pending" in fields,
             provisional=b"provisional" in fields,
             task=_task(ref.task_id, task),
             denied=bool(is_complete) and score is None,
@@ -90,20 +93,16 @@ class PendingWrites:
         replies = await self._client.pipeline([("HGETALL", names.entry(ref)) for ref in refs])
         return [_pending(ref, reply) for ref, reply in zip(refs, replies, strict=True)]
 
-    async def settle(self, entries: Sequence[Entry], members: Sequence[bytes]) -> None:
-        """Publish what became of pending writes, and remove their traces."""
-        commands = [put(entry, self._ttl, NO_LEASE) for entry in entries]
-        if members:
-            commands.append(("ZREM", names.INTENTS, *members))
-        for reply in await self._client.pipeline(commands):
+    async def settle(self, entries: Sequence[Entry]) -> None:
+        """Publish what became of pending writes."""
+        for reply in await self._client.pipeline([put(entry, self._ttl, NO_LEASE) for entry in entries]):
             accept(reply)
 
-    async def discard(self, ref: Ref, member: bytes) -> None:
+    async def discard(self, ref: Ref) -> None:
         """Drop a pending write whose task has been deleted."""
         commands: list[Command] = [
             ("UNLINK", names.entry(ref), *names.indexes(ref.task_id)),
             ("SREM", names.pending(ref.task_id), ref.key),
-            ("ZREM", names.INTENTS, member),
         ]
         for reply in await self._client.pipeline(commands):
             accept(reply)

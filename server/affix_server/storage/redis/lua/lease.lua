@@ -4,12 +4,13 @@
 --
 -- KEYS 1 entry or task; ARGV 1 a token of one's own, 2 TTL in seconds
 -- A place with leases is a hash of the field `leases` and the tokens, and of nothing else.
+-- Returns 1 if Postgres has not seen what is there, 0 otherwise.
 local leases = redis.pcall('HGET', KEYS[1], 'leases')
 if leases and leases.err then
   redis.call('DEL', KEYS[1])
 elseif not leases and redis.call('EXISTS', KEYS[1]) == 1 then
-  return 0
+  return redis.call('HEXISTS', KEYS[1], 'pending')
 end
 redis.call('HSET', KEYS[1], 'leases', '1', ARGV[1], '1')
 redis.call('EXPIRE', KEYS[1], ARGV[2])
-return 1
+return 0

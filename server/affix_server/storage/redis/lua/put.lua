@@ -6,7 +6,7 @@
 -- ARGV 1 revision, 2 TTL in seconds, 3 key, 4 number of the type's index in KEYS, or 0 for
 --      a tombstone, 5 createdAt in ms, 6 token of a lease, 7.. fields of the entry
 -- Returns 1 if published; 0 if something as new is there; -1 if nothing is there and no lease
---      says that nothing was all the while; or the revision of a pending write that is newer.
+--      says that nothing was all the while.
 local INDEXES = 4
 local revision = tonumber(ARGV[1])
 
@@ -23,12 +23,8 @@ if held.err then
   return -1
 end
 local held_revision = tonumber(held[1])
-if held_revision and held_revision >= revision then
-  if not held[2] then
-    return 0
-  elseif held_revision > revision then
-    return held_revision
-  end
+if held_revision and (held_revision > revision or (held_revision == revision and not held[2])) then
+  return 0
 elseif not held_revision and not held[4] and (held[3] or redis.call('EXISTS', KEYS[1]) == 0) then
   -- Something newer may have been here and gone. Without an entry nobody is misled; the
   -- indexes, which may lack this one, are built again.
