@@ -160,8 +160,10 @@ class Reconciler:
         if row.entry is None:
             await self._cache.run([self._intents.remove(member)])
             return
-        event = attachment_event(row.entry, row.updated_by)
-        await self._cache.publish(row.entry, NO_LEASE, [*announce(event), self._intents.remove(member)])
+        (was_behind,) = await self._cache.republish([row.entry])
+        # Where Redis has it already, its event went out with it.
+        event = announce(attachment_event(row.entry, row.updated_by)) if was_behind else []
+        await self._cache.run([*event, self._intents.remove(member)])
 
     async def _settle_task(self, member: bytes, task_id: str) -> None:
         row = await self._tasks.read(task_id)

@@ -136,7 +136,7 @@ class TaskRepository:
             events = [attachment_event(entry, completed_by) for entry, _ in entries]
             events.append(task_event("task.completed", task, completed_by))
             told = [command for event in events for command in announce(event)]
-            await self._cache.publish(task, tokens[0], entries, [*told, *self._ends(refs)])
+            await self._cache.publish(task, tokens[0], entries, [*told, *self._ends(refs, tokens)])
 
         refs = [Ref(task_id, "")] if result is None else [Ref(task_id, ""), Ref(task_id, RESULT_KEY)]
         task, _ = await self._write(
@@ -154,7 +154,7 @@ class TaskRepository:
             await self._cache.publish(tombstone, tokens[0], (), ())
             await self._cache.drop_entries(task_id, keys)
             event = task_event("task.deleted", tombstone, deleted_by)
-            await self._cache.run([*announce(event), *self._intents.end(ref)])
+            await self._cache.run([*announce(event), *self._ends([ref], tokens)])
 
         tombstone, _ = await self._write([ref], lambda: self._table.delete(task_id, deleted_by), publish)
         return DeletedTask(task_id, tombstone.deleted_at)
@@ -186,13 +186,13 @@ class TaskRepository:
         try:
             written = await commit()
         except (StorageUnavailableError, CircuitOpenError):
-            self._abandon(refs)
+            self._abandon(refs, tokens)
             raise
         except AffixError:
-            await self._cache.run(self._ends(refs))
+            await self._cache.run(self._ends(refs, tokens))
             raise
         except BaseException:
-            self._abandon(refs)
+            self._abandon(refs, tokens)
             raise
         try:
             await publish(written, tokens)
@@ -212,15 +212,15 @@ class TaskRepository:
                 if begun.pending:
                     await self._drainer.drain_key(ref)
         except CacheUnavailableError:
-            self._abandon(refs[: len(tokens)])
+            self._abandon(refs, tokens)
             return None
         except BaseException:
-            self._abandon(refs[: len(tokens)])
+            self._abandon(refs, tokens)
             raise
         return tuple(tokens)
 
     async def _publish(self, task: Task, tokens: Sequence[str], event: str, written_by: str) -> None:
-        ends = self._ends([Ref(task.id, "")])
+        ends = self._ends([Ref(task.id, "")], tokens)
         await self._cache.publish(task, tokens[0], (), [*announce(task_event(event, task, written_by)), *ends])
 
     async def _count(self, task_id: str) -> int:
@@ -229,12 +229,12 @@ class TaskRepository:
         except TaskNotFoundError:
             return 0  # deleted since
 
-    def _ends(self, refs: Iterable[Ref]) -> Sequence[Command]:
-        return [command for ref in refs for command in self._intents.end(ref)]
+    def _ends(self, refs: Sequence[Ref], tokens: Iterable[str]) -> Sequence[Command]:
+        return [self._intents.end(ref, token) for ref, token in zip(refs, tokens, strict=True)]
 
-    def _abandon(self, refs: Iterable[Ref]) -> None:
-        for ref in refs:
-            self._intents.abandon(ref)
+    def _abandon(self, refs: Sequence[Ref], tokens: Iterable[str]) -> None:
+        for ref, token in zip(refs, tokens, strict=False):
+            self._intents.abandon(ref, token)
 
 
 def _new_id() -> str:

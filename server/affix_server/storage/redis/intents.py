@@ -35,15 +35,15 @@ class Intents:
     """The intents of this process and, for the reconciler, everybody's.
 
     A write begins with `begin` and ends with exactly one of `end` (nothing is
-    left to mend) or `abandon` (what became of it is not known). Writes on the
-    same key share one trace, which goes with the last of them.
+    left to mend) or `abandon` (what became of it is not known, or Postgres has
+    not seen it). Every write has a trace of its own.
     """
 
     def __init__(self, client: RedisClient) -> None:
         """Use a client, under a name no other process has."""
         self._client = client
         self.writer = secrets.token_hex(6)
-        self._writing: dict[Ref, int] = {}
+        self._under_way: set[bytes] = set()
         self._tokens = 0
 
     async def begin(self, ref: Ref) -> Begun:
@@ -51,33 +51,31 @@ class Intents:
 
         Raises CacheUnavailableError, and the write has not begun then.
         """
-        self._writing[ref] = self._writing.get(ref, 0) + 1
         token = self.token()
         place = names.entry(ref) if ref.key else names.task(ref.task_id)
-        trace = ("ZADD", names.INTENTS, now_ms(), names.intent(ref, self.writer))
+        member = names.intent(ref, token)
+        self._under_way.add(member.encode())
         try:
+            trace = ("ZADD", names.INTENTS, now_ms(), member)
             _, pending = (accept(reply) for reply in await self._client.pipeline((trace, lease(place, token))))
         except BaseException:
-            self.abandon(ref)
+            self.abandon(ref, token)
             raise
         return Begun(token, pending=bool(pending))
 
     def token(self) -> str:
-        """Make a token for leases that nobody else has."""
+        """Make a token for a write, or for leases, that nobody else has."""
         self._tokens += 1
         return f"{self.writer}:{self._tokens}"
 
-    def end(self, ref: Ref) -> list[Command]:
-        """Return what removes the trace, to go behind the commands that make the write visible."""
-        return [("ZREM", names.INTENTS, names.intent(ref, self.writer))] if self.abandon(ref) else []
+    def end(self, ref: Ref, token: str) -> Command:
+        """Return what removes a trace, to go behind the commands that make the write visible."""
+        self.abandon(ref, token)
+        return ("ZREM", names.INTENTS, names.intent(ref, token))
 
-    def abandon(self, ref: Ref) -> bool:
-        """Count a write as over and leave its trace to the reconciler; True if it was the key's last here."""
-        left = self._writing.get(ref, 0) - 1
-        if left > 0:
-            self._writing[ref] = left
-            return False
-        return self._writing.pop(ref, None) is not None
+    def abandon(self, ref: Ref, token: str) -> None:
+        """Leave a trace to the reconciler."""
+        self._under_way.discard(names.intent(ref, token).encode())
 
     async def traces(self, skip: int, limit: int) -> list[Trace]:
         """Return traces, oldest first."""
@@ -87,9 +85,9 @@ class Intents:
         return [
             Trace(
                 member,
-                ref := names.parse_intent(member),
+                names.parse_intent(member),
                 int(float(score)),
-                ours=ref in self._writing and member == names.intent(ref, self.writer).encode(),
+                ours=member in self._under_way,
             )
             for member, score in zip(reply[::2], reply[1::2], strict=True)
         ]

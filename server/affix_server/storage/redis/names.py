@@ -45,13 +45,13 @@ def stream(event: str) -> str:
     return f"cb:stream:{event}"
 
 
-def intent(ref: Ref, writer: str) -> str:
-    """Name one writer's intent to write a key; a task itself is the empty key.
+def intent(ref: Ref, token: str) -> str:
+    """Name the intent of one write of a key; a task itself is the empty key.
 
-    The writer is part of it, so that one process that is done cannot erase the trace of
-    another that is not (docs/decisions/0004-intents-name-their-writer.md).
+    The write's token is part of it, so that one that is done cannot erase the trace of
+    another that is not (docs/decisions/0004-every-write-has-its-own-intent.md).
     """
-    return f"{ref.task_id}:{ref.key}\x1f{writer}"
+    return f"{ref.task_id}:{ref.key}\x1f{token}"
 
 
 def parse_intent(member: bytes) -> Ref | None:
