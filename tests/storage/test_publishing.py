@@ -99,7 +99,7 @@ async def test_a_publication_after_an_eviction_leaves_no_gap_in_the_list(
     (row,) = await storage.attachment_table.write([Write(ref, TextContent("x"), "a")])
     await redis.delete(f"cb:task:{task_id}:attachment:note")
     assert row.entry is not None
-    await storage.cache.publish(row.entry, begun.token, [storage.intents.end(ref, begun.token)])
+    await storage.cache.publish(row.entry, begun.token, storage.intents.end(ref, begun.token))
     assert not await redis.exists(f"cb:task:{task_id}:attachment:note")
     assert await keys_listed(storage, task_id) == ["note"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from affix_server.domain import Attachment
 from affix_server.errors import (
     AffixError,
@@ -18,8 +20,9 @@ from affix_server.storage.redis.publishing import announce
 from affix_server.storage.revisions import Revisions
 from affix_server.storage.trust import Trust
 
-# Writers of one key that meet while Postgres is away take turns; each turn is a millisecond or less.
-_ATTEMPTS = 50
+# Writers of one key that meet while Postgres is away take turns. One that is still on its way to Postgres is waited
+# for: it ends with a commit, or joins us.
+_TURN_SECONDS = 0.005
 # More than one above what is there: a statement that was given up may have added that one.
 _STEP_US = 1000
 
@@ -46,14 +49,16 @@ class Acceptor:
         """
         if self._refuse or not self._trust.believed:
             raise _as_failure(fault)
-        for _ in range(_ATTEMPTS):
+        until = asyncio.get_running_loop().time() + 2 * self._database.timeout
+        while asyncio.get_running_loop().time() < until:
             seen = await self._pending.look(write.ref)
             pending = self._decide(write, seen, fault)
             told = announce(attachment_event(pending.entry, write.written_by))
             if await self._pending.keep(pending, seen, told):
                 self._revisions.observe(pending.entry.revision)
                 return pending.entry
-        raise StorageUnavailableError("Too many writers of one attachment")
+            await asyncio.sleep(_TURN_SECONDS)
+        raise _as_failure(fault)
 
     def _decide(self, write: Write, seen: Seen, fault: AffixError) -> Pending:
         ref, held = write.ref, seen.entry

@@ -68,7 +68,7 @@ class Reconciler:
         self._trust = trust
         self._purge_at = 0.0
         self._reconciled = Counter(
-            "affix_reconciled_total", "Writes cut short or pending that were brought to an end", registry=registry
+            "affix_reconciled_total", "Pending writes that were taken to PostgreSQL", registry=registry
         )
         self._purged = Counter("affix_purged_total", "Tombstones removed from Postgres for good", registry=registry)
         self._waiting = Gauge("affix_pending_writes", "Writes that only Redis has", registry=registry)
@@ -108,30 +108,35 @@ class Reconciler:
         self._circuit.close()
 
     async def reconcile(self, before_ms: int, *, recent_ms: int = _RECENT_MS, probing: bool = False) -> int:
-        """Drain every pending write, and end every other that began before a time and left its trace.
+        """Drain every pending write, and end every write that began before a time and left its trace.
 
-        Returns how many were brought to an end. Traces younger than `recent_ms` are passed over.
+        Returns how many traces are gone. Traces younger than `recent_ms` are passed over.
         """
-        skip = done = waiting = 0
+        skip = drained = ended = 0
         while traces := await self._intents.traces(skip, _BATCH):
             old = [trace for trace in traces if trace.began_ms <= now_ms() - recent_ms]
             pending = await self._pending_of(old)
-            waiting += len(pending)
-            ended = await self._drain(pending, probing=probing)
-            stale = [one for one in old if one.began_ms < before_ms and not one.ours and one not in pending]
+            # Two processes may have left a trace each of the same write.
+            await self._drainer.drain({one.ref: one for one in pending.values()}, probing=probing)
+            drained += len(pending)
+            # A younger trace may be of a write that is still under way, and be needed once more.
+            stale = [trace for trace in old if trace.began_ms < before_ms and not trace.ours]
+            await self._cache.run([self._intents.remove(trace.member) for trace in stale if trace in pending])
             for trace in stale:
-                await self._settle(trace)
-            done += ended + len(stale)
-            skip += len(traces) - ended - len(stale)
+                if trace not in pending:
+                    await self._settle(trace)
+            ended += len(stale)
+            skip += len(traces) - len(stale)
             if len(traces) < _BATCH:
                 break
-        if done:
-            self._reconciled.inc(done)
-            _log.info("reconciled", writes=done)
-        self._waiting.set(waiting - done if waiting > done else 0)
-        if not waiting:
-            self._oldest.set(0)
-        return done
+        self._waiting.set(0)
+        self._oldest.set(0)
+        if drained:
+            self._reconciled.inc(drained)
+            _log.info("drained", writes=drained)
+        if ended:
+            _log.info("reconciled", writes=ended)
+        return ended
 
     async def _pending_of(self, traces: Sequence[Trace]) -> dict[Trace, Pending]:
         about = [trace for trace in traces if trace.ref is not None and trace.ref.key]
@@ -139,13 +144,6 @@ class Reconciler:
             return {}
         found = await self._pending.get([trace.ref for trace in about if trace.ref is not None])
         return {trace: one for trace, one in zip(about, found, strict=True) if one is not None}
-
-    async def _drain(self, pending: dict[Trace, Pending], *, probing: bool) -> int:
-        # Two processes may have left a trace each of the same write.
-        await self._drainer.drain({one.ref: one for one in pending.values()}, probing=probing)
-        if pending:
-            await self._cache.run([self._intents.remove(trace.member) for trace in pending])
-        return len(pending)
 
     async def _settle(self, trace: Trace) -> None:
         if trace.ref is None:

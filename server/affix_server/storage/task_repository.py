@@ -230,7 +230,7 @@ class TaskRepository:
             return 0  # deleted since
 
     def _ends(self, refs: Sequence[Ref], tokens: Iterable[str]) -> Sequence[Command]:
-        return [self._intents.end(ref, token) for ref, token in zip(refs, tokens, strict=True)]
+        return [command for ref, token in zip(refs, tokens, strict=True) for command in self._intents.end(ref, token)]
 
     def _abandon(self, refs: Sequence[Ref], tokens: Iterable[str]) -> None:
         for ref, token in zip(refs, tokens, strict=False):

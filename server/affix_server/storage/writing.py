@@ -72,7 +72,7 @@ class AttachmentWriting:
                 await self._drainer.drain_key(write.ref)
             row = await self._writer.commit(write)
         except (StorageUnavailableError, CircuitOpenError) as fault:
-            self._intents.abandon(write.ref, begun.token)
+            await self._intents.give_up(write.ref, begun.token)
             return Done(await self._acceptor.accept(write, fault), pending=True)
         except BaseException:
             self._intents.abandon(write.ref, begun.token)
@@ -83,10 +83,10 @@ class AttachmentWriting:
         """Step 3; a Redis that fails now is made up for before it is believed again."""
         try:
             if row.entry is None:
-                await self._cache.run([self._intents.end(write.ref, token)])
+                await self._cache.run(self._intents.end(write.ref, token))
             else:
                 event = attachment_event(row.entry, write.written_by)
-                followed_by = [*announce(event), self._intents.end(write.ref, token)]
+                followed_by = [*announce(event), *self._intents.end(write.ref, token)]
                 await self._cache.publish(row.entry, token, followed_by)
         except CacheUnavailableError:
             if row.entry is not None:

@@ -127,7 +127,7 @@ class Database:
         try:
             await self._pool.release(connection, timeout=1.0)
         except (TimeoutError, *_STORE_FAULTS):
-            connection.terminate()
+            pass  # the pool has dropped the connection; what was asked of it has been answered, or has failed by itself
 
     async def close(self) -> None:
         """Close all connections, at once if they do not end by themselves."""

@@ -14,12 +14,23 @@ from affix_server.storage.redis import names
 from affix_server.storage.redis.client import RedisClient, Script, accept, is_wrong_type
 from affix_server.storage.redis.connection import Command, Reply
 from affix_server.storage.redis.hashes import CorruptEntryError, parse_entry
-from affix_server.storage.redis.publishing import DROP, LEASE, NO_LEASE, PUT, RELEASE, TYPE_PLACE, lease, put, release
+from affix_server.storage.redis.publishing import (
+    BEGIN,
+    DROP,
+    LEASE,
+    NO_LEASE,
+    PUT,
+    RELEASE,
+    TYPE_PLACE,
+    lease,
+    put,
+    release,
+)
 from affix_server.storage.revisions import Revisions
 
 ENTRIES, PAGE = Script("entries"), Script("page")
 INDEX_BEGIN, INDEX_LOAD, FORGET = Script("index_begin"), Script("index_load"), Script("forget")
-SCRIPTS = (LEASE, RELEASE, PUT, DROP, ENTRIES, PAGE, INDEX_BEGIN, INDEX_LOAD, FORGET)
+SCRIPTS = (BEGIN, LEASE, RELEASE, PUT, DROP, ENTRIES, PAGE, INDEX_BEGIN, INDEX_LOAD, FORGET)
 
 # An index is built in one go by one request; what a dead builder left goes away by itself.
 BUILDING_TTL_SECONDS = 60
@@ -148,7 +159,7 @@ class Cache:
         while True:
             (reply,) = await self._run([("SCAN", cursor, "MATCH", names.TASK_PATTERN, "COUNT", _SCAN_AT_ONCE)])
             cursor = reply[0].decode()
-            found = [name for name in reply[1] if not name.endswith(b":pending") or b":attachment:" in name]
+            found = [name for name in reply[1] if names.is_cached(name)]
             if found:
                 (count,) = await self._run([FORGET(found)])
                 dropped += count

@@ -9,7 +9,7 @@ from affix_server.domain import Ref
 from affix_server.storage.redis import names
 from affix_server.storage.redis.client import RedisClient, accept
 from affix_server.storage.redis.connection import Command
-from affix_server.storage.redis.publishing import lease
+from affix_server.storage.redis.publishing import begin
 from affix_server.times import now_ms
 
 
@@ -52,12 +52,11 @@ class Intents:
         Raises CacheUnavailableError, and the write has not begun then.
         """
         token = self.token()
-        place = names.entry(ref) if ref.key else names.task(ref.task_id)
         member = names.intent(ref, token)
         self._under_way.add(member.encode())
         try:
             trace = ("ZADD", names.INTENTS, now_ms(), member)
-            _, pending = (accept(reply) for reply in await self._client.pipeline((trace, lease(place, token))))
+            _, pending = (accept(reply) for reply in await self._client.pipeline((trace, begin(ref, token))))
         except BaseException:
             self.abandon(ref, token)
             raise
@@ -68,14 +67,19 @@ class Intents:
         self._tokens += 1
         return f"{self.writer}:{self._tokens}"
 
-    def end(self, ref: Ref, token: str) -> Command:
+    def end(self, ref: Ref, token: str) -> list[Command]:
         """Return what removes a trace, to go behind the commands that make the write visible."""
         self.abandon(ref, token)
-        return ("ZREM", names.INTENTS, names.intent(ref, token))
+        return [("ZREM", names.INTENTS, names.intent(ref, token)), ("ZREM", names.writing(ref), token)]
 
     def abandon(self, ref: Ref, token: str) -> None:
         """Leave a trace to the reconciler."""
         self._under_way.discard(names.intent(ref, token).encode())
+
+    async def give_up(self, ref: Ref, token: str) -> None:
+        """Stop a write's way to Postgres and leave its trace, so that Redis can decide about it."""
+        self.abandon(ref, token)
+        await self._client.execute("ZREM", names.writing(ref), token)
 
     async def traces(self, skip: int, limit: int) -> list[Trace]:
         """Return traces, oldest first."""

@@ -30,6 +30,11 @@ def pending(task_id: str) -> str:
     return f"cb:task:{task_id}:pending"
 
 
+def writing(ref: Ref) -> str:
+    """Name the sorted set of writes of a key that are on their way to Postgres: tokens, by when they are over."""
+    return f"cb:task:{ref.task_id}:writing:{ref.key}"
+
+
 def index(task_id: str, type_: AttachmentType | None = None) -> str:
     """Name the sorted set of a task's keys, or of its keys of one type."""
     return f"cb:task:{task_id}:attachments" if type_ is None else f"cb:task:{task_id}:attachments:{type_}"
@@ -62,3 +67,8 @@ def parse_intent(member: bytes) -> Ref | None:
         return None
     task_id, colon, key = name.partition(":")
     return Ref(task_id, key) if task_id and colon else None
+
+
+def is_cached(name: bytes) -> bool:
+    """Tell whether a name of a task's is of something that Postgres has too: not of what is pending or under way."""
+    return b":attachment:" in name or not (name.endswith(b":pending") or b":writing:" in name)

@@ -10,15 +10,18 @@ from affix_server.storage.redis.client import Script
 from affix_server.storage.redis.connection import Command
 from affix_server.storage.redis.hashes import entry_fields, task_fields
 
-LEASE, PUT, PEND = Script("lease"), Script("_indexes", "put"), Script("_indexes", "pend")
+BEGIN, LEASE = Script("begin"), Script("lease")
+PUT, PEND = Script("_indexes", "put"), Script("_indexes", "pend")
 TASK_PUT, DROP, RELEASE = Script("task_put"), Script("drop"), Script("release")
 
 # Longer than any request lives, so that no late fill or publish finds the place empty.
 TOMBSTONE_TTL_SECONDS = 60
 LEASE_TTL_SECONDS = 30
+# From the intent to the commit or its failure: a wait behind one batch, and a time-out.
+WRITE_LASTS_MS = 5_000
 STREAM_LENGTH = 100_000
-# The keys that put.lua and pend.lua take: entry, task, pending keys, then the indexes.
-_INDEXES_AT = 4
+# The keys that put.lua and pend.lua take: entry, task, pending keys, writes under way, then the indexes.
+_INDEXES_AT = 5
 # The place of each type's index among all indexes of a task, counted from 1 as in Lua; 0 is none of them.
 TYPE_PLACE = {type_: 2 + number for number, type_ in enumerate(names.TYPES)}
 # No token is empty, so this one has no lease: for what is put in only over something older.
@@ -28,6 +31,12 @@ NO_LEASE = ""
 def lease(name: str, token: str) -> Command:
     """Ask to be the one to put something in this place, if nothing is there (lease.lua)."""
     return LEASE([name], token, LEASE_TTL_SECONDS)
+
+
+def begin(ref: Ref, token: str) -> Command:
+    """Begin a write on its way to Postgres (begin.lua)."""
+    place = names.entry(ref) if ref.key else names.task(ref.task_id)
+    return BEGIN([place, names.writing(ref)], token, LEASE_TTL_SECONDS, WRITE_LASTS_MS)
 
 
 def release(name: str, token: str) -> Command:
@@ -41,6 +50,7 @@ def write_keys(ref: Ref) -> list[str]:
         names.entry(ref),
         names.task(ref.task_id),
         names.pending(ref.task_id),
+        names.writing(ref),
         *names.indexes(ref.task_id),
     ]
 

@@ -1,11 +1,12 @@
 -- Keeps a write about which Redis decides: until it is drained, or for good where there is no Postgres.
 --
--- KEYS 1 entry, 2 task, 3 pending keys, 4 index of all keys, 5.. index of each type
+-- KEYS 1 entry, 2 task, 3 pending keys, 4 writes of the key under way, 5 index of all keys, 6.. of each type
 -- ARGV 1 revision of what the entry is to replace, '' if that had none, 2 key, 3 number of the type's
 --      index in KEYS, or 0 for a tombstone, 4 createdAt in ms, 5 '1' if Postgres is to hear of it,
 --      6 TTL in seconds, 0 for none, 7.. fields of the entry
--- Returns 1, or 0 if the entry or the task is not what it was when it was looked at.
-local INDEXES = 4
+-- Returns 1, or 0 if the entry or the task is not what it was when it was looked at, or if a write of this key
+--      is on its way to Postgres: one of the two has to be first.
+local INDEXES = 5
 local task = redis.pcall('HMGET', KEYS[2], 'deleted', 'id')
 if task.err or task[1] or not task[2] then
   return 0
@@ -15,6 +16,10 @@ if held and held.err then
   held = false
 end
 if (held or '') ~= ARGV[1] then
+  return 0
+end
+local time = redis.call('TIME')
+if redis.call('ZCOUNT', KEYS[4], time[1] * 1000 + math.floor(time[2] / 1000), '+inf') > 0 then
   return 0
 end
 redis.call('DEL', KEYS[1])

@@ -2,13 +2,14 @@
 -- keeps the indexes right. A cache fill is the same step: what a reader saw in Postgres must not be
 -- missing from a list read after it.
 --
--- KEYS 1 entry, 2 task, 3 pending keys, 4 index of all keys, 5.. index of each type
+-- KEYS 1 entry, 2 task, 3 pending keys, 4 writes of the key under way, 5 index of all keys, 6.. of each type
 -- ARGV 1 revision, 2 TTL in seconds, 3 key, 4 number of the type's index in KEYS, or 0 for
 --      a tombstone, 5 createdAt in ms, 6 token of a lease, 7.. fields of the entry
 -- Returns 1 if published; 0 if something as new is there; -1 if nothing is there and no lease
 --      says that nothing was all the while.
-local INDEXES = 4
+local INDEXES = 5
 local revision = tonumber(ARGV[1])
+redis.call('ZREM', KEYS[4], ARGV[6])
 
 -- The tombstone of a task outlives every request that was under way when it was deleted.
 local task = redis.pcall('HMGET', KEYS[2], 'deleted', 'revision')
