@@ -234,3 +234,16 @@ async def test_what_one_process_accepted_without_postgres_another_finds_deletes_
     assert (await world.storage.attachments.get(kept)).content == TextContent("2")
     with pytest.raises(AttachmentNotFoundError):
         await world.storage.attachments.get(deleted)
+
+
+async def test_what_was_cut_short_does_not_keep_postgres_out(world: World) -> None:
+    """A trace that is old by the time Postgres returns, of a write that is not pending, has to wait its turn."""
+    task_id = await world.task()
+    kept = await world.storage.attachments.create(Ref(task_id, "kept"), TextContent("1"), "a")
+    async with dead(world.postgres):
+        accepted = await world.storage.attachments.create(Ref(task_id, "kept"), TextContent("2"), "a")
+        assert (accepted.id, accepted.pending) == (kept.id, True)
+        await world.redis.zadd("cb:intents", {f"{task_id}:other\x1fdead": 1, f"{task_id}:kept\x1fdead": 2})
+        await until(lambda: not world.storage.postgres_circuit.is_closed)
+    await world.postgres_is_back()
+    assert not (await world.storage.attachments.create(Ref(task_id, "kept"), TextContent("3"), "a")).pending

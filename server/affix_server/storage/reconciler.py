@@ -80,7 +80,7 @@ class Reconciler:
             try:
                 await self._watch()
             except AffixError as fault:
-                _log.warning("reconcile_postponed", cause=str(fault))
+                _log.warning("reconcile_postponed", cause=type(fault).__name__)
             except Exception:  # noqa: BLE001 - logged; one bad entry must not end the mending of others
                 _log.exception("reconcile_failed")
             await asyncio.sleep(_EVERY_SECONDS)
@@ -121,12 +121,14 @@ class Reconciler:
             drained += len(pending)
             # A younger trace may be of a write that is still under way, and be needed once more.
             stale = [trace for trace in old if trace.began_ms < before_ms and not trace.ours]
-            await self._cache.run([self._intents.remove(trace.member) for trace in stale if trace in pending])
-            for trace in stale:
-                if trace not in pending:
-                    await self._settle(trace)
-            ended += len(stale)
-            skip += len(traces) - len(stale)
+            over = [trace for trace in stale if trace in pending]
+            await self._cache.run([self._intents.remove(trace.member) for trace in over])
+            # What else was cut short can wait until the circuit is closed.
+            cut_short = [] if probing else [trace for trace in stale if trace not in pending]
+            for trace in cut_short:
+                await self._settle(trace)
+            ended += len(over) + len(cut_short)
+            skip += len(traces) - len(over) - len(cut_short)
             if len(traces) < _BATCH:
                 break
         self._waiting.set(0)
