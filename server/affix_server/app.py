@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict
+from functools import partial
 
 import grpc
 from grpc_health.v1 import health_pb2
-from grpc_health.v1._async import HealthServicer
 from prometheus_client import CollectorRegistry
 
 from affix.v1 import attachments_pb2, tasks_pb2
+from affix_server.calls import Interceptor
 from affix_server.config import NO_POSTGRES, Settings
-from affix_server.errors import StartError
+from affix_server.errors import StartError, StorageUnavailableError
 from affix_server.handlers import Handler, method_handlers
+from affix_server.health import HealthServicer, Usable
 from affix_server.interceptors.deadline import bound_time
 from affix_server.interceptors.decoding import refuse_undecodable
 from affix_server.interceptors.errors import map_errors
 from affix_server.interceptors.metrics import count_calls
+from affix_server.interceptors.rate_limit import limit_rate
 from affix_server.local_channel import LocalChannel
+from affix_server.rate_limits import RateLimits, connection_pool, limits_of
 from affix_server.reflection import add_reflection
 from affix_server.services.attachments import AttachmentServicer
 from affix_server.services.caller import Callers
 from affix_server.services.tasks import TaskServicer
+from affix_server.storage.redis.client import Address, RedisClient
 from affix_server.stores import RedisOnlyStorage, Storage, open_redis_only, open_storage
 
 _DRAIN_SECONDS = 10.0
+# Of an operation's time, for asking Redis whether its caller may call; the stores need the rest.
+_LIMITS_SHARE, _LIMITS_LONGEST_SECONDS = 0.1, 0.5
+_PROBE_SECONDS = 1.0
 
 
 class Server:
@@ -40,7 +50,7 @@ class Server:
 
     async def drain(self) -> None:
         """Take no more calls on the port; those under way finish, for at most ten seconds."""
-        await self._health.enter_graceful_shutdown()
+        self._health.drain()
         await self._server.stop(_DRAIN_SECONDS)
 
 
@@ -54,16 +64,17 @@ async def open_server(settings: Settings, registry: CollectorRegistry) -> AsyncI
     async with AsyncExitStack() as stack:
         alone = settings.postgres_dsn == NO_POSTGRES
         storage = await (open_redis_only if alone else open_storage)(settings, registry, stack)
-        health = HealthServicer()
-        services = _services(settings, registry, storage) | _health_service(health)
-        server, address = await _serve(settings, services, health)
+        services = _services(settings, registry, storage, _rate_limit(settings, stack))
+        health = HealthServicer(tuple(services), _stores(storage))
+        services |= _health_service(health)
+        server, address = await _serve(settings, services)
         opened = Server(LocalChannel(_by_path(services)), server, health, address)
         stack.push_async_callback(opened.drain)
         yield opened
 
 
 def _services(
-    settings: Settings, registry: CollectorRegistry, storage: Storage | RedisOnlyStorage
+    settings: Settings, registry: CollectorRegistry, storage: Storage | RedisOnlyStorage, rate_limit: Interceptor
 ) -> dict[str, dict[str, Handler]]:
     """Build the handlers of our services, by service and method: what both wires call."""
     callers, limit = Callers(settings.instance_id), settings.max_content_bytes
@@ -71,6 +82,7 @@ def _services(
         map_errors,
         count_calls(registry),
         bound_time(settings.operation_timeout_seconds),
+        rate_limit,
         refuse_undecodable,
     )
     attachment_service = attachments_pb2.DESCRIPTOR.services_by_name["AttachmentService"]
@@ -83,14 +95,44 @@ def _services(
     }
 
 
+def _rate_limit(settings: Settings, stack: AsyncExitStack) -> Interceptor:
+    """Build the rate limits, on connections of their own to the Redis of storage."""
+    seconds = min(settings.operation_timeout_seconds * _LIMITS_SHARE, _LIMITS_LONGEST_SECONDS)
+    pool = connection_pool(asdict(Address.parse(settings.redis_url or "")), longest_seconds=seconds)
+    stack.push_async_callback(pool.disconnect)
+    return limit_rate(limits_of(settings), RateLimits(pool, longest_seconds=seconds))
+
+
+def _stores(storage: Storage | RedisOnlyStorage) -> dict[str, Usable]:
+    """Tell whether each store can be used, for whoever asks about the service's health."""
+    if isinstance(storage, RedisOnlyStorage):
+        return {"redis": partial(_answers, storage.client)}
+
+    async def postgres() -> bool:
+        return storage.postgres_circuit.is_closed
+
+    async def redis() -> bool:
+        return storage.redis_circuit.is_closed and storage.trust.believed
+
+    return {"postgres": postgres, "redis": redis}
+
+
+async def _answers(client: RedisClient) -> bool:
+    """Ask Redis itself: without Postgres there is nothing else to do, and so nobody who watches over it."""
+    try:
+        async with asyncio.timeout(_PROBE_SECONDS):
+            await client.execute("PING")
+    except (TimeoutError, StorageUnavailableError):
+        return False
+    return True
+
+
 def _health_service(health: HealthServicer) -> dict[str, dict[str, Handler]]:
     service = health_pb2.DESCRIPTOR.services_by_name["Health"]
     return {service.full_name: method_handlers(service, health, ())}
 
 
-async def _serve(
-    settings: Settings, services: Mapping[str, dict[str, Handler]], health: HealthServicer
-) -> tuple[grpc.aio.Server, str]:
+async def _serve(settings: Settings, services: Mapping[str, dict[str, Handler]]) -> tuple[grpc.aio.Server, str]:
     server = grpc.aio.server(
         options=(
             ("grpc.max_receive_message_length", settings.max_message_bytes),
@@ -101,14 +143,12 @@ async def _serve(
     )
     for name, handlers in services.items():
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
-        await health.set(name, health_pb2.HealthCheckResponse.SERVING)
     add_reflection(server, tuple(services))
     try:
         port = server.add_insecure_port(settings.grpc_listen)
     except RuntimeError:
         raise StartError(f"cannot listen on {settings.grpc_listen} (AFFIX_GRPC_LISTEN): is the port in use?") from None
     await server.start()
-    await health.set("", health_pb2.HealthCheckResponse.SERVING)
     return server, f"{settings.grpc_listen.rpartition(':')[0]}:{port}"
 
 

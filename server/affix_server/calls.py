@@ -20,6 +20,10 @@ class CallContext(Protocol):
         """Return the seconds left until the caller's deadline, None if it has none."""
         ...
 
+    def peer(self) -> str:
+        """Return where the call comes from, in gRPC's form: `ipv4:127.0.0.1:5000`."""
+        ...
+
     async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Any = ()) -> NoReturn:
         """End the call with an error, by raising."""
         ...

@@ -6,13 +6,32 @@ import socket
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from limits import parse_many
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Listen = Annotated[str, StringConstraints(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}$")]
 
 # As a DSN: there is no Postgres, Redis keeps everything.
 NO_POSTGRES = "none"
+NO_LIMIT = "none"
+
+
+def _acceptable_limit(text: str) -> str:
+    if text == NO_LIMIT:
+        return text
+    try:
+        limits = parse_many(text)
+    except ValueError:
+        limits = []
+    if len(limits) != 1 or limits[0].amount < 1:
+        raise ValueError("it must be one limit such as 100/minute or 5 per 10 second, or none")
+    return text
+
+
+# The notation of the library `limits`: an amount and a number of seconds, minutes, hours, days, months, years.
+RateLimit = Annotated[str, AfterValidator(_acceptable_limit)]
+
 # What a message holds beside the content of an attachment: its key, its ids.
 MESSAGE_ROOM = 64 * 1024
 
@@ -47,6 +66,19 @@ class Settings(BaseSettings):
     list_fallback: Literal["empty", "error"] = Field(
         "empty", description="lists while neither store can be asked: an empty page marked degraded, or an error"
     )
+    delete_rate_limit: RateLimit = Field(
+        "100/minute", description="calls of DeleteAttachment per caller, such as 100/minute; none for no limit"
+    )
+    create_rate_limit: RateLimit = Field(NO_LIMIT, description="calls of CreateAttachment per caller")
+    get_rate_limit: RateLimit = Field(NO_LIMIT, description="calls of GetAttachment per caller")
+    list_rate_limit: RateLimit = Field(NO_LIMIT, description="calls of ListAttachments per caller")
+    batch_get_rate_limit: RateLimit = Field(NO_LIMIT, description="calls of BatchGetAttachments per caller")
+    task_create_rate_limit: RateLimit = Field(NO_LIMIT, description="calls of CreateTask per caller")
+    task_get_rate_limit: RateLimit = Field(NO_LIMIT, description="calls of GetTask per caller")
+    task_update_rate_limit: RateLimit = Field(NO_LIMIT, description="calls of UpdateTask per caller")
+    task_list_rate_limit: RateLimit = Field(NO_LIMIT, description="calls of ListTasks per caller")
+    task_complete_rate_limit: RateLimit = Field(NO_LIMIT, description="calls of CompleteTask per caller")
+    task_delete_rate_limit: RateLimit = Field(NO_LIMIT, description="calls of DeleteTask per caller")
     max_content_bytes: int = Field(16 * 1024 * 1024, ge=1, description="largest content of one attachment")
     max_message_bytes: int = Field(64 * 1024 * 1024, ge=1024 * 1024, description="largest request or response")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged, at least")

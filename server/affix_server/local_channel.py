@@ -18,6 +18,10 @@ from grpc.aio import AioRpcError, Metadata
 from affix_server.calls import Behavior
 from affix_server.handlers import Handler
 
+# The address of whom a caller in this process calls for: the shim sends its HTTP client's. Believed here alone;
+# over the network anybody could send it, and the connection itself says where it comes from.
+FORWARDED_FOR = "x-forwarded-for"
+
 
 class LocalContext:
     """A call's context, as calls.CallContext promises it."""
@@ -38,7 +42,10 @@ class LocalContext:
         return None if self._deadline is None else max(self._deadline - time.monotonic(), 0.0)
 
     def peer(self) -> str:
-        """Return who calls, in gRPC's form."""
+        """Return `http:` and the address that the call is forwarded for; `inproc:` for this process' own calls."""
+        for name, value in self._metadata:
+            if name == FORWARDED_FOR:
+                return f"http:{value}"
         return "inproc:"
 
     async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Any = ()) -> NoReturn:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
@@ -24,6 +25,8 @@ _JSON: Final = {"Content-Type": "application/json"}
 _ACCEPTED: Final = frozenset({"application/json", "application/json-rpc"})
 _MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 _READY_TIMEOUT_SECONDS: Final = 2.0
+# What the service calls its stores, for its health.
+_STORES: Final = ("postgres", "redis")
 
 
 def make_app(
@@ -71,7 +74,7 @@ class _Rpc:
         except web.RequestPayloadError:
             unread = JsonRpcError(PARSE_ERROR, "Parse error: the body ends early or is not encoded as its headers say")
             return web.Response(body=error_answer(unread), headers=_JSON)
-        caller = Caller(request.headers)
+        caller = Caller(request.headers, request.remote)
 
         async def handle(method: str, params: Raw) -> Result:
             return await self._gateway.call(method, params, caller)
@@ -116,13 +119,17 @@ class _Readiness:
         )
 
     async def handle(self, _request: web.Request) -> web.Response:
-        """Answer 200 when the service is serving, 503 when it is not or does not say."""
-        try:
-            health = await self._check(health_pb2.HealthCheckRequest(service=""), timeout=_READY_TIMEOUT_SECONDS)
-        except AioRpcError:
-            ready = False
-        else:
-            ready = health.status == health_pb2.HealthCheckResponse.SERVING
+        """Answer 200 while the service can answer, 503 when it cannot or does not say; name the stores it tells of."""
+        ready, *stores = await asyncio.gather(*(self._serves(name) for name in ("", *_STORES)))
+        told = {name: "up" if up else "down" for name, up in zip(_STORES, stores, strict=True) if up is not None}
         if ready:
-            return web.json_response({"status": "ready"})
-        return web.json_response({"status": "not ready"}, status=HTTPStatus.SERVICE_UNAVAILABLE)
+            return web.json_response({"status": "ready", "stores": told})
+        return web.json_response({"status": "not ready", "stores": told}, status=HTTPStatus.SERVICE_UNAVAILABLE)
+
+    async def _serves(self, name: str) -> bool | None:
+        """Ask for the health of the service, or of one of its stores; None when it does not say."""
+        try:
+            health = await self._check(health_pb2.HealthCheckRequest(service=name), timeout=_READY_TIMEOUT_SECONDS)
+        except AioRpcError:
+            return None
+        return bool(health.status == health_pb2.HealthCheckResponse.SERVING)

@@ -16,21 +16,28 @@ from affix_shim.violations import Violation, invalid_params
 
 # HTTP headers that travel on as gRPC metadata of the same name.
 _FORWARDED: Final = ("x-instance-id", "x-request-id", "authorization")
+# Where the HTTP request comes from, as its connection says; a server believes it in its own process only.
+_FORWARDED_FOR: Final = "x-forwarded-for"
 
 
 class Caller:
-    """Who calls, taken once from the headers of an HTTP request and good for a whole batch."""
+    """Who calls, taken once from an HTTP request and good for a whole batch."""
 
     __slots__ = ("metadata", "violations")
 
-    def __init__(self, headers: Mapping[str, str]) -> None:
-        """Read the headers; gRPC metadata holds printable ASCII only, anything else is a violation."""
+    def __init__(self, headers: Mapping[str, str], address: str | None) -> None:
+        """Read the headers; gRPC metadata holds printable ASCII only, anything else is a violation.
+
+        `address` is the client's, None when the connection has none.
+        """
         found = [(name, headers[name]) for name in _FORWARDED if name in headers]
         self.violations = [
             Violation(name, "must be printable ASCII")
             for name, value in found
             if not (value.isascii() and value.isprintable())
         ]
+        if address:
+            found.append((_FORWARDED_FOR, address))
         self.metadata = tuple(found)
 
 

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from affix_server.domain import AttachmentType, Ref
+from affix_server.rate_limits import KEY_PREFIX
 from affix_server.storage.redis import names
 from tests.docs.pages import ROOT, read, table
 
@@ -59,6 +60,7 @@ def test_the_keys_in_redis_are_so_named() -> None:
         names.pending("{id}"),
         names.INTENTS,
         names.HEARTBEAT,
+        f"{KEY_PREFIX}:{{…}}",
         names.stream(event),
     ]
 

@@ -67,9 +67,9 @@ class Backend:
     recorder: Recorder
     health: Any
 
-    async def say(self, *, serving: bool) -> None:
+    async def say(self, *, serving: bool, of: str = "") -> None:
         statuses = health_pb2.HealthCheckResponse
-        await self.health.set("", statuses.SERVING if serving else statuses.NOT_SERVING)
+        await self.health.set(of, statuses.SERVING if serving else statuses.NOT_SERVING)
 
 
 @pytest.fixture(scope="session")

@@ -233,17 +233,25 @@ async def test_the_process_says_that_it_lives(shim: Shim, lonely_shim: Shim) -> 
 
 
 async def test_it_is_ready_when_the_service_is(shim: Shim, lonely_shim: Shim, backend: Backend) -> None:
-    async def ready(one: Shim) -> tuple[int, str]:
+    async def ready(one: Shim) -> tuple[int, Any]:
         answered = await one.send(verb="GET", path="/readyz", headers={})
-        return answered.status, answered.json["status"]
+        return answered.status, answered.json
 
     await backend.say(serving=True)
-    assert await ready(shim) == (200, "ready")
+    assert await ready(shim) == (200, {"status": "ready", "stores": {}})  # it knows no stores
     await backend.say(serving=False)
-    assert await ready(shim) == (503, "not ready")
+    assert await ready(shim) == (503, {"status": "not ready", "stores": {}})
+    await backend.say(serving=False, of="postgres")
+    assert await ready(shim) == (503, {"status": "not ready", "stores": {"postgres": "down"}})
     await backend.say(serving=True)
-    assert await ready(shim) == (200, "ready")
-    assert await ready(lonely_shim) == (503, "not ready")
+    await backend.say(serving=True, of="redis")
+    assert await ready(shim) == (200, {"status": "ready", "stores": {"postgres": "down", "redis": "up"}})
+    assert await ready(lonely_shim) == (503, {"status": "not ready", "stores": {}})
+
+
+async def test_the_address_that_a_client_calls_from_travels_on(shim: Shim, recorder: Recorder) -> None:
+    await shim.call("task.get", '{"id":"t-1"}', {"X-Forwarded-For": "192.0.2.1"})
+    assert recorder.calls[0].metadata["x-forwarded-for"] == "127.0.0.1"
 
 
 async def test_metrics_are_what_they_are(shim: Shim) -> None:

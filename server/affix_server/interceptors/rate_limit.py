@@ -1,0 +1,54 @@
+"""Refuses the calls of a caller that has used up the limit of a method.
+
+Every call that arrives is counted, before it is decoded and validated and whatever comes of it; only a call that is
+refused here is not. What the shim itself refuses never arrives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
+
+from limits import RateLimitItem
+
+from affix_server.calls import Behavior, CallContext, Interceptor, Method
+from affix_server.rate_limits import RateLimits
+from affix_server.services.caller import INSTANCE_ID
+from affix_server.validation import MAX_NAME
+
+
+def limit_rate(limits: Mapping[str, RateLimitItem], windows: RateLimits) -> Interceptor:
+    """Make the interceptor, which raises RateLimitedError; methods without a limit in `limits` are left as they are."""
+
+    def intercept(method: Method, behavior: Behavior) -> Behavior:
+        limit = limits.get(method.name)
+        if limit is None:
+            return behavior
+
+        async def limited(request: Any, context: CallContext) -> Any:
+            await windows.count(limit, method.name, caller(context))
+            return await behavior(request, context)
+
+        return limited
+
+    return intercept
+
+
+def caller(context: CallContext) -> str:
+    """Name who calls: `instance/` and its `x-instance-id`, else `address/` and where it calls from.
+
+    An id that cannot be valid names nobody, or it would be kept in Redis however long it is.
+    """
+    for name, value in context.invocation_metadata() or ():
+        if name == INSTANCE_ID and isinstance(value, str) and 0 < len(value) <= MAX_NAME:
+            return f"instance/{value}"
+    return f"address/{_address(context.peer())}"
+
+
+def _address(peer: str) -> str:
+    """Return the address in a peer of gRPC's form, the same whichever wire it calls over, and without its port."""
+    kind, _, place = peer.partition(":")
+    if kind in {"ipv4", "ipv6"}:
+        return unquote(place).rpartition(":")[0].strip("[]")
+    return place if kind == "http" else peer
