@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
@@ -26,6 +27,7 @@ from affix_server.domain import (
 )
 from affix_server.errors import AttachmentNotFoundError, ConflictError, TaskNotFoundError
 from affix_server.stores import RedisOnlyStorage, open_redis_only
+from tests.storage.outages import frozen
 
 
 @pytest.fixture
@@ -112,3 +114,16 @@ async def test_tasks_are_changed_listed_and_completed(alone: RedisOnlyStorage) -
     assert [one.task.id for one in page.tasks if one.task.id in task_ids] == task_ids[::-1]
     (mine,) = (await alone.tasks.list(TaskQuery(None, worker, None, 10, 0, TaskOrderBy.STATUS, descending=False))).tasks
     assert mine.task.id == task_ids[1]
+
+
+async def test_callers_of_a_frozen_redis_fail_together_in_time(valkey_store: EmbeddedValkey) -> None:
+    async with AsyncExitStack() as stack:
+        settings = Settings(postgres_dsn="none", redis_url=valkey_store.url, operation_timeout_seconds=2)
+        alone = await open_redis_only(settings, CollectorRegistry(), stack)
+        async with frozen(valkey_store):
+            begun = time.monotonic()
+            calls = (alone.attachments.get(Ref("t-any", f"k{n}")) for n in range(20))
+            outcomes = await asyncio.gather(*calls, return_exceptions=True)
+            again = await asyncio.gather(*(alone.tasks.get(f"t-{n}") for n in range(20)), return_exceptions=True)
+            assert {type(one).__name__ for one in (*outcomes, *again)} == {"CacheUnavailableError"}
+            assert time.monotonic() - begun < 2

@@ -21,6 +21,7 @@ from affix_server.storage.redis.connection import (
     Reply,
     ReplyTimeoutError,
 )
+from affix_server.storage.single_flight import SingleFlight
 
 
 class CacheUnavailableError(StorageUnavailableError):
@@ -100,7 +101,7 @@ class RedisClient:
         self._timeout = reply_timeout
         self._scripts = scripts
         self._connection: Connection | None = None
-        self._connecting = asyncio.Lock()
+        self._attempts: SingleFlight[Connection] = SingleFlight()
         self.on_fault: Callable[[], None] = _ignore
 
     async def connect(self) -> None:
@@ -145,18 +146,22 @@ class RedisClient:
                 replies[i] = reply
 
     async def _ready(self) -> Connection:
-        async with self._connecting:
-            if self._connection is None or not self._connection.usable:
-                try:
-                    async with asyncio.timeout(self._timeout):
-                        self._connection = await self._open()
-                except TimeoutError:
-                    self._fault()
-                    raise ReplyTimeoutError("no connection in time") from None
-                except OSError:
-                    self._fault()
-                    raise
+        """Return the connection, made anew if need be: one attempt, shared by all who wait for it."""
+        if self._connection is not None and self._connection.usable:
             return self._connection
+        return await self._attempts.run("connect", self._connect)
+
+    async def _connect(self) -> Connection:
+        try:
+            async with asyncio.timeout(self._timeout):
+                self._connection = await self._open()
+        except TimeoutError:
+            self._fault()
+            raise ReplyTimeoutError("no connection in time") from None
+        except OSError:
+            self._fault()
+            raise
+        return self._connection
 
     def _fault(self) -> None:
         self.on_fault()
