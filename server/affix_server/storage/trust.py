@@ -81,7 +81,8 @@ class Trust:
         self._published = asyncio.Event()
         self._published.set()
         self.epoch = 0
-        client.on_fault = self.doubt
+        client.on_fault = self._failed
+        client.on_late = self.doubt
 
     @property
     def believed(self) -> bool:
@@ -93,9 +94,12 @@ class Trust:
         """Whether writes are published in Redis."""
         return self._publishing
 
+    def _failed(self) -> None:
+        self._circuit.failed()
+        self.doubt()
+
     def doubt(self) -> None:
         """Take note that Redis failed, or was late; what it says from now on may be out of date."""
-        self._circuit.failed()
         if not self._doubted:
             _log.warning("redis_doubted")
         self._doubted = True

@@ -103,6 +103,7 @@ class RedisClient:
         self._connection: Connection | None = None
         self._attempts: SingleFlight[Connection] = SingleFlight()
         self.on_fault: Callable[[], None] = _ignore
+        self.on_late: Callable[[], None] = _ignore
 
     async def connect(self) -> None:
         """Connect now, if not connected."""
@@ -166,12 +167,15 @@ class RedisClient:
     def _fault(self) -> None:
         self.on_fault()
 
+    def _late(self) -> None:
+        self.on_late()
+
     async def _open(self) -> Connection:
         loop = asyncio.get_running_loop()
         address = self._address
 
         def new_connection() -> Connection:
-            return Connection(self._timeout, self._fault)
+            return Connection(self._timeout, on_fault=self._fault, on_late=self._late)
 
         if address.path is not None:
             _, connection = await loop.create_unix_connection(new_connection, address.path)
@@ -187,7 +191,7 @@ class RedisClient:
 
 
 def _ignore() -> None:
-    """Stand in for `on_fault` until somebody wants to hear of faults."""
+    """Stand in for `on_fault` and `on_late` until somebody wants to hear of them."""
 
 
 @contextmanager

@@ -49,14 +49,15 @@ class Connection(asyncio.Protocol):
     ReplyTimeoutError: a frozen server cannot hold a caller.
     """
 
-    def __init__(self, timeout: float, on_fault: Callable[[], None]) -> None:
+    def __init__(self, timeout: float, *, on_fault: Callable[[], None], on_late: Callable[[], None]) -> None:
         """Make an unconnected protocol; hand it to `loop.create_connection`.
 
-        `on_fault` is called when the connection is lost, and when a reply took
+        `on_fault` is called when the connection is lost, `on_late` when a reply took
         longer than half of `timeout`, before the reply is handed out.
         """
         self._timeout = timeout
         self._on_fault = on_fault
+        self._on_late = on_late
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
         self._transport: asyncio.Transport | None = None
@@ -110,7 +111,7 @@ class Connection(asyncio.Protocol):
                 if pipeline.missing == 0:
                     self._in_flight.popleft()
                     if pipeline.deadline - self._loop.time() < self._timeout / 2:
-                        self._on_fault()
+                        self._on_late()
                     if not pipeline.future.done():
                         pipeline.future.set_result(pipeline.replies)
         except (hiredis.ProtocolError, IndexError):
