@@ -12,7 +12,7 @@ export PIP_USE_PEP517 := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test install lint types tests fmt stubs clean
+.PHONY: help run test install lint types tests faults fmt stubs clean
 
 help: ## Say what there is to make
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1 \2/p' Makefile | awk '{ $$2 = sprintf("%-9s", $$2); print }'
@@ -35,6 +35,14 @@ types: $(INSTALLED) ## Check types
 
 tests: $(INSTALLED) ## Run the test suite alone
 	@$(BIN)/pytest -q
+
+# Of the run: what decides on everything, how long faults are struck, and which (docs/reliability.md).
+SEED ?= 1
+SECONDS ?= 60
+FAULTS ?= all
+
+faults: $(INSTALLED) ## Strike the stores under load and judge the recorded history: SEED=1 SECONDS=60
+	@$(BIN)/python -m tests.faults --seed $(SEED) --seconds $(SECONDS) --only $(FAULTS)
 
 fmt: $(INSTALLED) ## Format the code and fix what Ruff can
 	@$(BIN)/ruff check --quiet --fix || true
