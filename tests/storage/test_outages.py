@@ -247,3 +247,17 @@ async def test_what_was_cut_short_does_not_keep_postgres_out(world: World) -> No
         await until(lambda: not world.storage.postgres_circuit.is_closed)
     await world.postgres_is_back()
     assert not (await world.storage.attachments.create(Ref(task_id, "kept"), TextContent("3"), "a")).pending
+
+
+async def test_revisions_stay_near_the_clock_however_much_is_written_without_postgres(world: World) -> None:
+    """Were they to run away, a process that starts afresh would lose its writes to those of the past."""
+    ref = Ref(await world.task(), "note")
+    world.storage.postgres_circuit.failed(100)
+    for n in range(100):
+        last = await world.storage.attachments.create(ref, TextContent(str(n)), "a")
+    assert last.revision < (time.time() + 5) * 1_000_000
+    await world.postgres_is_back()
+    settled = await world.storage.attachments.create(ref, TextContent("settled"), "a")
+    assert last.revision < settled.revision < (time.time() + 5) * 1_000_000
+    new = await world.storage.attachments.create(Ref(ref.task_id, "new"), TextContent("n"), "a")
+    assert new.created_at <= time.time() * 1000

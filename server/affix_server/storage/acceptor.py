@@ -67,7 +67,7 @@ class Acceptor:
         if seen.task is None:
             raise _as_failure(fault)
         # Whatever a statement that was given up still does, it does below its fence, and none has a later one.
-        fence = self._revisions.fence(self._database.now_us, self._database.timeout)
+        fence = self._revisions.beyond_fences(self._database.now_us, self._database.timeout)
         held_revision = held.revision if held is not None else 0
         revision = max(seen.now_us, held_revision + _STEP_US, fence)
         now_ms = seen.now_us // 1000

@@ -3,8 +3,9 @@
 -- $1 id, $2 text, $3 priority, $4 metadata, $5 created_by, $6 highest revision seen so far
 INSERT INTO tasks AS t (id, text, status, priority, metadata, created_by, updated_by, created_at, updated_at, revision)
 SELECT $1, $2, 'pending', $3, $4::json, $5, $5, at, at, now
-FROM greatest((extract(epoch FROM clock_timestamp()) * 1000000)::bigint, $6::bigint + 1) AS now
-CROSS JOIN LATERAL to_timestamp((now / 1000) / 1000.0) AS at
+FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS us) AS clock
+CROSS JOIN LATERAL greatest(us, $6::bigint + 1) AS now
+CROSS JOIN LATERAL to_timestamp((us / 1000) / 1000.0) AS at
 ON CONFLICT (id) DO UPDATE SET
     text = excluded.text,
     status = excluded.status,

@@ -3,14 +3,15 @@
 -- $1 id, $2 deleted_by, $3 highest revision seen so far
 -- Returns the tombstone's time and revision, and the keys that went with it.
 WITH clock AS (
-    SELECT revision, to_timestamp((revision / 1000) / 1000.0) AS at
+    SELECT revision, to_timestamp((us / 1000) / 1000.0) AS at
     FROM (
-        SELECT greatest(
-            (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
+        SELECT us, greatest(
+            us,
             $3::bigint + 1,
             (SELECT t.revision + 1 FROM tasks t WHERE t.id = $1),
             (SELECT max(a.revision) + 1 FROM task_attachments a WHERE a.task_id = $1)
         ) AS revision
+        FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS us) AS read
     ) AS highest
 ),
 attachments AS (

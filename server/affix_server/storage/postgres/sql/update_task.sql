@@ -9,15 +9,16 @@ UPDATE tasks AS t SET
     metadata = coalesce($5::json, t.metadata),
     assigned_to = coalesce($6, t.assigned_to),
     updated_by = $7,
-    updated_at = to_timestamp((next.revision / 1000) / 1000.0),
+    updated_at = greatest(next.at, t.updated_at),
     completed_at = CASE
-        WHEN $3 = 'completed' THEN to_timestamp((next.revision / 1000) / 1000.0)
+        WHEN $3 = 'completed' THEN greatest(next.at, t.updated_at)
         WHEN $3 IS NULL THEN t.completed_at
     END,
     revision = next.revision
 FROM (
-    SELECT greatest((extract(epoch FROM clock_timestamp()) * 1000000)::bigint, $8::bigint + 1, held.revision + 1) AS revision
+    SELECT greatest(us, $8::bigint + 1, held.revision + 1) AS revision, to_timestamp((us / 1000) / 1000.0) AS at
     FROM tasks held
+    CROSS JOIN (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS us) AS clock
     WHERE held.id = $1
 ) AS next
 WHERE t.id = $1

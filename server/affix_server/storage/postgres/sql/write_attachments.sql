@@ -16,16 +16,17 @@ WITH input AS (
 task AS (
     SELECT id FROM tasks WHERE id = ANY ($1) AND deleted_at IS NULL ORDER BY id FOR KEY SHARE
 ),
+-- Revisions may be ahead of the clock; what people read as times may not.
 clock AS (
-    SELECT now, to_timestamp((now / 1000) / 1000.0) AS at
-    FROM greatest((extract(epoch FROM clock_timestamp()) * 1000000)::bigint, $13::bigint + 1) AS now
+    SELECT greatest(us, $13::bigint + 1) AS now, us / 1000 AS ms, to_timestamp((us / 1000) / 1000.0) AS at
+    FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS us) AS read
 ),
 written AS (
     INSERT INTO task_attachments AS a (
         task_id, key, id, type, value, content, url, mime_type, size, content_bytes,
         created_by, updated_by, created_at, updated_at, revision, deleted_at
     )
-    SELECT i.task_id, i.key, 'ta-' || now / 1000 || '-' || i.suffix, i.type, i.value::json, i.content, i.url,
+    SELECT i.task_id, i.key, 'ta-' || ms || '-' || i.suffix, i.type, i.value::json, i.content, i.url,
            i.mime_type, i.size, i.content_bytes, i.written_by, i.written_by, at, at, now,
            CASE WHEN i.deletes THEN at END
     FROM input i
@@ -48,12 +49,9 @@ written AS (
         created_by = CASE WHEN a.deleted_at IS NULL THEN a.created_by ELSE excluded.created_by END,
         updated_by = excluded.updated_by,
         created_at = CASE WHEN a.deleted_at IS NULL THEN a.created_at ELSE excluded.created_at END,
-        updated_at = to_timestamp((greatest(excluded.revision, a.revision + 1) / 1000) / 1000.0),
+        updated_at = greatest(excluded.updated_at, a.updated_at),
         revision = greatest(excluded.revision, a.revision + 1),
-        deleted_at = CASE
-            WHEN excluded.deleted_at IS NOT NULL
-            THEN to_timestamp((greatest(excluded.revision, a.revision + 1) / 1000) / 1000.0)
-        END
+        deleted_at = CASE WHEN excluded.deleted_at IS NOT NULL THEN greatest(excluded.updated_at, a.updated_at) END
     WHERE (a.deleted_at IS NULL OR excluded.deleted_at IS NULL)
       AND a.revision + 1 < $14
       AND extract(epoch FROM clock_timestamp()) * 1000000 < $14
