@@ -261,3 +261,13 @@ async def test_revisions_stay_near_the_clock_however_much_is_written_without_pos
     assert last.revision < settled.revision < (time.time() + 5) * 1_000_000
     new = await world.storage.attachments.create(Ref(ref.task_id, "new"), TextContent("n"), "a")
     assert new.created_at <= time.time() * 1000
+
+
+async def test_a_probe_of_redis_that_something_came_in_between_of_goes_on(world: World) -> None:
+    circuit = world.storage.redis_circuit
+    world.storage.trust.doubt()
+    circuit.failed(100)
+    await until(circuit.begin_probe)
+    world.storage.trust.doubt()
+    await world.redis_is_back()
+    assert circuit.is_closed

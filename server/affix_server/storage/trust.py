@@ -23,7 +23,7 @@ from affix_server.errors import (
     StorageUnavailableError,
     TaskNotFoundError,
 )
-from affix_server.resilience import Circuit
+from affix_server.resilience import Circuit, CircuitState
 from affix_server.storage.postgres.database import Database
 from affix_server.storage.postgres.doubts import DoubtTable
 from affix_server.storage.redis import names
@@ -38,6 +38,8 @@ _LOOK_TIMEOUT_SECONDS = 0.3
 # An announcement expires after three seconds; it is renewed well before.
 _RENEW_SECONDS = 1.0
 _ANNOUNCED_HOLDS_SECONDS = 2.0
+# Postgres can answer while Redis is looked at for longer.
+_START_SECONDS = 3.0
 # Longer than a write may take from its revision to its publication.
 _MARGIN_US = 15_000_000
 # A Redis that is further behind may have missed deletions whose tombstones are gone; those live ten minutes.
@@ -158,9 +160,10 @@ class Trust:
     async def start(self) -> None:
         """Look for the first time, so that what is there already is used from the beginning."""
         try:
-            await self._regain()
-        except AffixError:
+            await asyncio.wait_for(self._regain(), _START_SECONDS)
+        except (AffixError, TimeoutError):
             _log.warning("redis_doubted")
+            self._doubted = True
 
     async def run(self) -> None:
         """Watch over Redis until cancelled."""
@@ -257,7 +260,8 @@ class Trust:
         self._heard.set()
 
     async def _redis_answers(self) -> bool:
-        if not self._circuit.is_closed and not self._circuit.begin_probe():
+        # Half-open is our own probe, which something came in between of: it goes on.
+        if self._circuit.state is CircuitState.OPEN and not self._circuit.begin_probe():
             return False
         try:
             await self._client.execute("PING")
