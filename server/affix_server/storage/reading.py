@@ -73,6 +73,9 @@ class AttachmentReading:
 
     async def _get(self, ref: Ref) -> Attachment:
         (entry,) = await self._cache.get((ref,))
+        while entry is None and await self._loads.landed(ref):
+            # A load that began before this call may have read what is out of date by now; what it filled in may not be.
+            (entry,) = await self._cache.get((ref,))
         if isinstance(entry, Attachment):
             self._hits.inc()
             return entry
@@ -87,7 +90,12 @@ class AttachmentReading:
         self._loads.forget(ref)
 
     async def _load(self, ref: Ref) -> Row:
-        return (await self._load_all((ref,), NO_LIMIT)).rows[0]
+        token = self._intents.token()
+        await self._cache.lease((ref,), token)
+        self._loads.depart(ref)
+        (row,) = (await self._table.read((ref,), NO_LIMIT)).rows
+        await self._cache.fill({ref: row.entry}, token)
+        return row
 
     async def _load_all(self, refs: Sequence[Ref], max_bytes: int) -> Rows:
         """Read from Postgres and fill Redis, with tombstones too; the lease keeps out what comes too late."""

@@ -39,7 +39,7 @@ _LOOK_TIMEOUT_SECONDS = 0.3
 _RENEW_SECONDS = 1.0
 _ANNOUNCED_HOLDS_SECONDS = 2.0
 # Postgres can answer while Redis is looked at for longer.
-_START_SECONDS = 3.0
+_START_SECONDS = 1.0
 # Longer than a write may take from its revision to its publication.
 _MARGIN_US = 15_000_000
 # A Redis that is further behind may have missed deletions whose tombstones are gone; those live ten minutes.
@@ -79,6 +79,8 @@ class Trust:
         self._heard = asyncio.Event()
         self._hearing: asyncio.TimerHandle | None = None
         self._announced = 0.0
+        self._look: asyncio.Task[int | None] | None = None
+        self._caught_up = False
         self._unpublished = 0
         self._published = asyncio.Event()
         self._published.set()
@@ -186,18 +188,23 @@ class Trust:
         if others is not None:
             _log.warning("redis_doubted_by_others")
             self._doubted = True
+            self._since = min(self._since, others)
+        if others is not None or (not self._caught_up and self._database_circuit.is_closed):
             self.epoch += 1
             self._believed = False
-            self._since = min(self._since, others)
         self._looked = began
 
     async def _others_since(self) -> int | None:
-        if not self._database_circuit.is_closed:
-            return None  # Postgres is away: Redis decides, and nobody commits past it
-        try:
-            return await asyncio.wait_for(self._doubts.others_since(), _LOOK_TIMEOUT_SECONDS)
-        except (TimeoutError, StorageUnavailableError, CircuitOpenError):
+        """Look whether others do without Redis; None as well if Postgres is away: then nobody commits past Redis.
+
+        Postgres is asked whatever its circuit says here: to others it may be there. One question at a time.
+        """
+        if self._look is None or self._look.done():
+            self._look = asyncio.create_task(self._doubts.others_since(probing=True))
+        await asyncio.wait((self._look,), timeout=_LOOK_TIMEOUT_SECONDS)
+        if not self._look.done() or self._look.exception() is not None:
             return None
+        return self._look.result()
 
     async def _regain(self) -> None:
         """While Redis is doubted: announce it, and bring Redis up to date as soon as it answers."""
@@ -214,6 +221,8 @@ class Trust:
                 await self._withdraw()
             await self._wait_for_others(epoch)
         if self.epoch == epoch:
+            # Without Postgres Redis decides, but when that is back, there may be something to make up for.
+            self._caught_up = announced
             await self._believe()
 
     async def _announce(self) -> bool:

@@ -34,8 +34,13 @@ class DoubtTable:
         """Tell that all of it is in Redis again."""
         await self._database.fetch(_WITHDRAW, self._server)
 
-    async def others_since(self) -> int | None:
-        """Return the earliest revision since which any other server does without Redis; None if none does."""
-        (record,) = await self._database.fetch(_OTHERS, self._server, _EXPIRES_SECONDS)
+    async def others_since(self, *, probing: bool = False) -> int | None:
+        """Return the earliest revision since which any other server does without Redis; None if none does.
+
+        `probing` asks whatever the circuit says.
+        """
+        (record,) = await self._database.run(
+            lambda connection: connection.fetch(_OTHERS, self._server, _EXPIRES_SECONDS), probing=probing
+        )
         since: int | None = record["since"]
         return since

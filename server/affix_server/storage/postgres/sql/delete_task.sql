@@ -1,7 +1,7 @@
 -- Makes tombstones of a task that is locked and of all its attachments: their contents go at once.
 --
 -- $1 id, $2 deleted_by, $3 highest revision seen so far
--- Returns the tombstone's time and revision, and the keys that went with it.
+-- Returns the tombstone's time and revision, and all keys that went with it or shortly before.
 WITH clock AS (
     SELECT revision, to_timestamp((us / 1000) / 1000.0) AS at
     FROM (
@@ -32,5 +32,5 @@ task AS (
 )
 SELECT (extract(epoch FROM task.deleted_at) * 1000)::bigint AS deleted_at,
        task.revision,
-       ARRAY(SELECT key FROM attachments) AS keys
+       ARRAY(SELECT a.key FROM task_attachments a WHERE a.task_id = $1) AS keys
 FROM task

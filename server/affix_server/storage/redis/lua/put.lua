@@ -11,9 +11,12 @@ local INDEXES = 5
 local revision = tonumber(ARGV[1])
 redis.call('ZREM', KEYS[4], ARGV[6])
 
--- The tombstone of a task outlives every request that was under way when it was deleted.
+-- The tombstone of a task outlives every request that was under way when it was deleted, and nothing
+-- that is left of its attachments is to be seen.
 local task = redis.pcall('HMGET', KEYS[2], 'deleted', 'revision')
 if not task.err and task[1] and (tonumber(task[2]) or 0) >= revision then
+  redis.call('DEL', KEYS[1])
+  redis.call('SREM', KEYS[3], ARGV[3])
   return 0
 end
 
