@@ -90,8 +90,9 @@ class Trust:
 
     @property
     def believed(self) -> bool:
-        """Whether what Redis answers now is up to date."""
-        return self._believed and self._loop.time() - self._looked < LOOK_HOLDS_SECONDS
+        """Whether what Redis answers now is up to date, as far as there is a Postgres to compare it with."""
+        comparable = self._caught_up or not self._database_circuit.is_closed
+        return self._believed and comparable and self._loop.time() - self._looked < LOOK_HOLDS_SECONDS
 
     @property
     def publishing(self) -> bool:
@@ -182,8 +183,11 @@ class Trust:
         """While Redis is believed: show that it is current, and look whether anybody does without it."""
         began = self._loop.time()
         now = self._database.now_us
-        await self._client.execute("SET", names.HEARTBEAT, now)
-        self._since = now
+        if self._caught_up:
+            await self._client.execute("SET", names.HEARTBEAT, now)
+            self._since = now
+        else:
+            await self._client.execute("PING")
         others = await self._others_since()
         if others is not None:
             _log.warning("redis_doubted_by_others")
@@ -220,6 +224,8 @@ class Trust:
             if self._own_doubt:
                 await self._withdraw()
             await self._wait_for_others(epoch)
+        elif await self._others_since() is not None:
+            return  # Postgres is there for others, and one of them writes past Redis
         if self.epoch == epoch:
             # Without Postgres Redis decides, but when that is back, there may be something to make up for.
             self._caught_up = announced
@@ -301,7 +307,8 @@ class Trust:
             await self._catch_up()
 
     async def _believe(self) -> None:
-        await self._client.execute("SET", names.HEARTBEAT, self._database.now_us)
+        if self._caught_up:
+            await self._client.execute("SET", names.HEARTBEAT, self._database.now_us)
         self._circuit.close()
         self._looked = self._loop.time()
         self._believed = self._publishing = True
