@@ -140,7 +140,7 @@ def _compose(
         registry=registry,
     )
     writing = AttachmentWriting(
-        cache=cache, intents=intents, writer=writer, acceptor=acceptor, drainer=drainer, trust=trust
+        cache=cache, intents=intents, table=table, writer=writer, acceptor=acceptor, drainer=drainer, trust=trust
     )
     reconciler = Reconciler(
         cache=cache,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import aclosing
+from itertools import pairwise
 
 from prometheus_client import CollectorRegistry, Counter
 
@@ -137,6 +138,8 @@ class AttachmentReading:
             if not await self._agrees(task_id, type_, rows):
                 continue
             attachments = tuple(_existing(ref, rows[ref]) for ref in refs)
+            if any(one.created_at > two.created_at for one, two in pairwise(attachments)):
+                continue  # one was deleted and made again since the index was read
             return Page(attachments, page.total_count, has_more=offset + len(refs) < page.total_count)
         raise StorageUnavailableError("List changed too fast to be read")
 

@@ -19,25 +19,21 @@ import structlog
 from affix_server.errors import (
     AffixError,
     AttachmentNotFoundError,
-    CircuitOpenError,
     StorageUnavailableError,
     TaskNotFoundError,
 )
 from affix_server.resilience import Circuit, CircuitState
+from affix_server.storage.announcement import HEARD_AFTER_SECONDS, LOOK_HOLDS_SECONDS, Announcement
 from affix_server.storage.postgres.database import Database
 from affix_server.storage.postgres.doubts import DoubtTable
 from affix_server.storage.redis import names
 from affix_server.storage.redis.client import CacheUnavailableError, RedisClient
 from affix_server.storage.republisher import Republisher
 
-# How long a look at the others' doubts holds. An announcement is waited out for longer.
-LOOK_HOLDS_SECONDS = 1.0
-HEARD_AFTER_SECONDS = 1.2
 _EVERY_SECONDS = 0.2
 _LOOK_TIMEOUT_SECONDS = 0.3
 # An announcement expires after three seconds; it is renewed well before.
 _RENEW_SECONDS = 1.0
-_ANNOUNCED_HOLDS_SECONDS = 2.0
 # Postgres can answer while Redis is looked at for longer.
 _START_SECONDS = 1.0
 # Longer than a write may take from its revision to its publication.
@@ -76,9 +72,8 @@ class Trust:
         self._looked = 0.0
         self._since = database.now_us
         self._own_doubt = self._doubted = False
-        self._heard = asyncio.Event()
-        self._hearing: asyncio.TimerHandle | None = None
-        self._announced = 0.0
+        self._told_at = 0.0
+        self._announcement = Announcement(doubts)
         self._look: asyncio.Task[int | None] | None = None
         self._caught_up = False
         self._unpublished = 0
@@ -112,7 +107,7 @@ class Trust:
         self._believed = self._publishing = False
         if not self._own_doubt:
             self._own_doubt = True
-            self._heard.clear()
+            self._announcement.void()
 
     async def redis_first(self, through: Callable[[], Awaitable[V]], past: Callable[[], Awaitable[V]]) -> V:
         """Read through Redis, if it is believed from the beginning to the end of it; else past it."""
@@ -121,14 +116,27 @@ class Trust:
             try:
                 answer = await through()
             except CacheUnavailableError:
-                return await past()
+                pass
             except (TaskNotFoundError, AttachmentNotFoundError):
                 if self.epoch == epoch:
                     raise
             else:
                 if self.epoch == epoch:
                     return answer
+        await self._until_nobody_believes()
         return await past()
+
+    async def _until_nobody_believes(self) -> None:
+        """Wait until others do not answer from Redis any more: they might go back behind what Postgres is asked now.
+
+        A Postgres that is away has no answer to go back behind.
+        """
+        if not self._database_circuit.is_closed:
+            return
+        if self._own_doubt:
+            await self.heard()
+        else:
+            await asyncio.sleep(max(self._told_at + HEARD_AFTER_SECONDS - self._loop.time(), 0))
 
     @contextmanager
     def unpublished(self) -> Iterator[None]:
@@ -149,16 +157,10 @@ class Trust:
         """
         try:
             async with asyncio.timeout(2 * self._database.timeout):
-                while not self._have_heard():
-                    self._heard.clear()
-                    await self._heard.wait()
+                while not (self._believed or self._announcement.has_been_heard):
+                    await self._announcement.wait()
         except TimeoutError:
             raise StorageUnavailableError("Cache connection failed") from None
-
-    def _have_heard(self) -> bool:
-        """Tell whether others know of our doubt, or have no need to; a doubt that was not renewed has expired."""
-        current = self._loop.time() - self._announced < _ANNOUNCED_HOLDS_SECONDS
-        return self._heard.is_set() and (self._believed or current)
 
     async def start(self) -> None:
         """Look for the first time, so that what is there already is used from the beginning."""
@@ -193,6 +195,7 @@ class Trust:
             _log.warning("redis_doubted_by_others")
             self._doubted = True
             self._since = min(self._since, others)
+            self._told_at = self._loop.time()
         if others is not None or (not self._caught_up and self._database_circuit.is_closed):
             self.epoch += 1
             self._believed = False
@@ -222,7 +225,8 @@ class Trust:
             if self.epoch != epoch:
                 return
             if self._own_doubt:
-                await self._withdraw()
+                await self._announcement.withdraw()
+                self._own_doubt = False
             await self._wait_for_others(epoch)
         elif await self._others_since() is not None:
             return  # Postgres is there for others, and one of them writes past Redis
@@ -235,30 +239,7 @@ class Trust:
         """Tell the others; False if Postgres is away, and so nothing can be written past Redis."""
         if not self._own_doubt:
             return self._database_circuit.is_closed
-        began = self._loop.time()
-        try:
-            await self._doubts.announce(self._since)
-        except (StorageUnavailableError, CircuitOpenError):
-            return False
-        expired = began - self._announced > _ANNOUNCED_HOLDS_SECONDS
-        self._announced = began
-        if expired:
-            self._stop_hearing()
-            self._heard.clear()
-        if self._hearing is None and not self._heard.is_set():
-            self._hearing = self._loop.call_later(HEARD_AFTER_SECONDS, self._all_have_heard)
-        return True
-
-    async def _withdraw(self) -> None:
-        await self._doubts.withdraw()
-        self._stop_hearing()
-        self._own_doubt = False
-        self._announced = 0.0
-
-    def _stop_hearing(self) -> None:
-        if self._hearing is not None:
-            self._hearing.cancel()
-            self._hearing = None
+        return await self._announcement.make(self._since)
 
     async def _renewing(self, work: Coroutine[Any, Any, None]) -> None:
         """Do work that may take longer than an announcement holds."""
@@ -269,10 +250,6 @@ class Trust:
         finally:
             task.cancel()
         await task
-
-    def _all_have_heard(self) -> None:
-        self._hearing = None
-        self._heard.set()
 
     async def _redis_answers(self) -> bool:
         # Half-open is our own probe, which something came in between of: it goes on.
@@ -315,5 +292,4 @@ class Trust:
         if self._doubted:
             _log.info("redis_believed")
         self._doubted = self._own_doubt = False
-        self._stop_hearing()
-        self._heard.set()
+        self._announcement.end()

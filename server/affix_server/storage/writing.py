@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from affix_server.domain import Ref
 from affix_server.errors import CircuitOpenError, StorageUnavailableError, TaskNotFoundError
 from affix_server.storage.acceptor import Acceptor
 from affix_server.storage.drainer import Drainer
 from affix_server.storage.entries import Entry, Write
 from affix_server.storage.events import attachment_event
 from affix_server.storage.ongoing import Ongoing
-from affix_server.storage.postgres.attachments import Row
+from affix_server.storage.postgres.attachments import NO_LIMIT, AttachmentTable, Row
 from affix_server.storage.postgres.writer import GroupCommitWriter
 from affix_server.storage.redis.cache import Cache
 from affix_server.storage.redis.client import CacheUnavailableError
@@ -35,6 +36,7 @@ class AttachmentWriting:
         *,
         cache: Cache,
         intents: Intents,
+        table: AttachmentTable,
         writer: GroupCommitWriter,
         acceptor: Acceptor,
         drainer: Drainer,
@@ -43,6 +45,7 @@ class AttachmentWriting:
         """Compose the two stores' halves."""
         self._cache = cache
         self._intents = intents
+        self._table = table
         self._writer = writer
         self._acceptor = acceptor
         self._trust = trust
@@ -83,6 +86,7 @@ class AttachmentWriting:
         """Step 3; a Redis that fails now is made up for before it is believed again."""
         try:
             if row.entry is None:
+                await self._show_what_is_there(write.ref)
                 await self._cache.run(self._intents.end(write.ref, token))
             else:
                 event = attachment_event(row.entry, write.written_by)
@@ -92,6 +96,14 @@ class AttachmentWriting:
             if row.entry is not None:
                 await self._trust.heard()
         return _done(write, row)
+
+    async def _show_what_is_there(self, ref: Ref) -> None:
+        """Make "nothing to delete" true for readers: an earlier deletion may not have been published."""
+        (row,) = (await self._table.read((ref,), NO_LIMIT)).rows
+        if row.entry is None:
+            await self._cache.forget(ref)
+        else:
+            await self._cache.republish([row.entry])
 
     async def _write_past_redis(self, write: Write) -> Done:
         """While Redis is away: commit, and answer when nobody believes a Redis that lacks it."""

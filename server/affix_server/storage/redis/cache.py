@@ -166,6 +166,10 @@ class Cache:
             if cursor == "0":
                 return dropped
 
+    async def forget(self, ref: Ref) -> None:
+        """Drop an entry and the indexes, unless Postgres has not seen the entry."""
+        await self._run([FORGET([names.entry(ref)]), ("UNLINK", *names.indexes(ref.task_id))])
+
     async def forget_indexes(self, task_id: str) -> None:
         """Drop a task's indexes, which were found not to tell the truth; the next list builds them anew."""
         await self._run([("UNLINK", *names.indexes(task_id))])
