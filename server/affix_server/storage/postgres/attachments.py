@@ -69,9 +69,10 @@ class AttachmentTable:
         commit may or may not have happened, and for a while still may; after
         CircuitOpenError it has not.
         """
-        fence = self._revisions.fence(self._database.now_us, self._database.timeout)
 
         def work(connection: Connection) -> Awaitable[list[Row]]:
+            # Only for a statement that is sent: each fence may be a step above the one before.
+            fence = self._revisions.fence(self._database.now_us, self._database.timeout)
             return write_attachments(connection, writes, self._revisions, fence)
 
         return await self._database.run(work, weight=len(writes))
