@@ -197,6 +197,7 @@ class TaskRepository:
         try:
             await publish(written, tokens)
         except CacheUnavailableError:
+            self._trust.doubt()  # whatever it was that Redis said: it lacks this write
             await self._trust.heard()
         return written
 

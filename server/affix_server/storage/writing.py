@@ -94,6 +94,7 @@ class AttachmentWriting:
                 await self._cache.publish(row.entry, token, followed_by)
         except CacheUnavailableError:
             if row.entry is not None:
+                self._trust.doubt()  # whatever it was that Redis said: it lacks this write
                 await self._trust.heard()
         return _done(write, row)
 
