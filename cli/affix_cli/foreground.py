@@ -27,7 +27,8 @@ class Operator:
         self.insisted = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            # nohup means its SIGHUP; a shell that starts a job in the background does not mean its SIGINT.
+            if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
                 loop.add_signal_handler(number, self._on_signal)
 
     @contextmanager
