@@ -156,7 +156,7 @@ class Trust:
         Raises StorageUnavailableError if that cannot be made sure in time.
         """
         try:
-            async with asyncio.timeout(2 * self._database.timeout):
+            async with asyncio.timeout(2 * self._database.timeout + HEARD_AFTER_SECONDS):
                 while not (self._believed or self._announcement.has_been_heard):
                     await self._announcement.wait()
         except TimeoutError:
