@@ -12,7 +12,7 @@ export PIP_USE_PEP517 := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test install lint types tests faults fmt stubs clean
+.PHONY: help run test install lint types tests faults resilience fmt stubs clean
 
 help: ## Say what there is to make
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1 \2/p' Makefile | awk '{ $$2 = sprintf("%-9s", $$2); print }'
@@ -43,6 +43,9 @@ FAULTS ?= all
 
 faults: $(INSTALLED) ## Strike the stores under load and judge the recorded history: SEED=1 SECONDS=60
 	@$(BIN)/python -m tests.faults --seed $(SEED) --seconds $(SECONDS) --only $(FAULTS)
+
+resilience: $(INSTALLED) ## Take each mechanism of the storage protocol out and watch a scenario fail; crashes; failover
+	@$(BIN)/pytest -q -o addopts="-ra -p no:cacheprovider -p no:valkey" tests/resilience
 
 fmt: $(INSTALLED) ## Format the code and fix what Ruff can
 	@$(BIN)/ruff check --quiet --fix || true

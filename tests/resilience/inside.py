@@ -1,0 +1,83 @@
+"""The parts of a running server that tests reach into, to make races and partitions happen on purpose."""
+
+# ruff: noqa: SLF001 - all reaching into private parts is done in this file
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
+
+from affix_server.storage.redis.client import RedisClient
+from affix_server.storage.redis.pending import PendingWrites
+from affix_server.storage.redis.task_cache import TaskCache
+from affix_server.stores import Storage
+
+Hook = Callable[[], Awaitable[object]]
+
+
+@contextmanager
+def interposed(target: object, method: str, *, before: Hook | None = None, after: Hook | None = None) -> Iterator[None]:
+    """Run something before or after the next call of an async method, once, as if the call had been slow."""
+    real = getattr(target, method)
+    hooks = {"before": before, "after": after}
+
+    async def slow(*args: Any, **kwargs: Any) -> Any:
+        hook_before, hook_after = hooks.pop("before", None), hooks.pop("after", None)
+        if hook_before is not None:
+            await hook_before()
+        try:
+            return await real(*args, **kwargs)
+        finally:
+            if hook_after is not None:
+                await hook_after()
+
+    with patch.object(target, method, slow):
+        yield
+    if hooks:
+        raise RuntimeError(f"{method} was never called")
+
+
+@contextmanager
+def postgres_refused(storage: Storage) -> Iterator[None]:
+    """Keep a server's circuit to Postgres open, as it is for a while after Postgres has failed it."""
+    circuit = storage.postgres_circuit
+    with patch.object(circuit, "begin_probe", lambda: False):
+        circuit.failed(1000)
+        yield
+
+
+@contextmanager
+def redis_unreachable(storage: Storage) -> Iterator[None]:
+    """Cut one server off from Redis: its connection breaks, and there is no other."""
+    client = redis_client(storage)
+    address = client._address
+    client._address = replace(address, path="/nonexistent/affix.sock")
+    if client._connection is not None and client._connection._transport is not None:
+        client._connection._transport.abort()
+    try:
+        yield
+    finally:
+        client._address = address
+
+
+def redis_client(storage: Storage) -> RedisClient:
+    """Return the client whose connection a server uses."""
+    return storage.cache._client
+
+
+def task_cache(storage: Storage) -> TaskCache:
+    """Return the Redis half of a server's tasks."""
+    return storage.tasks._cache
+
+
+def pending_writes(storage: Storage) -> PendingWrites:
+    """Return what keeps and settles the pending writes of a server."""
+    return storage.reconciler._pending
+
+
+def purge_soon(storage: Storage) -> None:
+    """Make a server look for old tombstones in its next round."""
+    storage.reconciler._purge_at = 0.0

@@ -1,0 +1,17 @@
+"""Mechanisms of the protocol, each taken out by patching this process; production code has no switch for it.
+
+A mutation names the scenarios that notice. One that nobody notices is a
+mechanism that nobody needs, or a test that is missing.
+"""
+
+from __future__ import annotations
+
+from tests.resilience.mutations import in_background, in_postgres, in_redis, in_servers
+from tests.resilience.mutations.patching import Mutation
+
+MUTATIONS: tuple[Mutation, ...] = (
+    *in_redis.MUTATIONS,
+    *in_postgres.MUTATIONS,
+    *in_servers.MUTATIONS,
+    *in_background.MUTATIONS,
+)

@@ -1,0 +1,137 @@
+"""Mechanisms in the Lua scripts."""
+
+from __future__ import annotations
+
+from affix_server.storage.redis import cache, publishing
+from tests.resilience.mutations.patching import Mutation, lua, together
+from tests.resilience.scenarios import doubt, forward, lists, pending, returning
+
+_NO_LEASES = lua(publishing.PUT, ("elseif not held_revision and not held[4] and", "elseif false and"))
+_NO_TOMBSTONE = lua(
+    publishing.PUT, ("redis.call('HSET', KEYS[1]", "local _ = ARGV[4] ~= '0' and redis.call('HSET', KEYS[1]")
+)
+_NO_NOTE_OF_WRITES = ("if complete or redis.call('EXISTS', KEYS[i]) == 1 then", "if complete then")
+_NO_NOTE_OF_DELETIONS = ("elseif redis.call('EXISTS', KEYS[i]) == 1 then", "elseif false then")
+_ENTRY_BY_ENTRY = ("if complete or redis.call('EXISTS', KEYS[i]) == 1 then", "if true then")
+
+MUTATIONS = (
+    Mutation(
+        "put without comparing revisions",
+        lua(
+            publishing.PUT,
+            (
+                "if held_revision and (held_revision > revision or (held_revision == revision and not held[2])) then",
+                "if false then",
+            ),
+        ),
+        (forward.a_late_fill_does_not_replace_a_newer_write, forward.a_late_publication_does_not_replace_a_newer_one),
+    ),
+    Mutation(
+        "put without a lease",
+        _NO_LEASES,
+        (
+            forward.a_late_fill_is_kept_out_of_an_empty_place,
+            forward.a_late_publication_is_kept_out_of_an_empty_place,
+        ),
+    ),
+    Mutation(
+        "a publication kept out leaves the indexes as they are",
+        lua(publishing.PUT, ("are built again.\n  forget_indexes(INDEXES)", "are built again.")),
+        (forward.a_publication_after_an_eviction_leaves_no_gap_in_the_list,),
+    ),
+    Mutation("no tombstone in Redis", _NO_TOMBSTONE, (pending.what_was_deleted_is_not_found_without_postgres,)),
+    Mutation(
+        "neither tombstone nor lease",
+        together(_NO_TOMBSTONE, _NO_LEASES),
+        (forward.a_late_fill_does_not_bring_back_what_was_deleted,),
+    ),
+    Mutation(
+        "no pending tombstone",
+        lua(publishing.PEND, ("redis.call('HSET'", "local _ = ARGV[3] ~= '0' and redis.call('HSET'")),
+        (pending.a_pending_deletion_is_one,),
+    ),
+    Mutation(
+        "an index is believed without its mark",
+        together(
+            lua(publishing.PUT, _ENTRY_BY_ENTRY),
+            lua(
+                cache.PAGE,
+                ("if not complete or complete.err then", "if redis.call('EXISTS', KEYS[1]) == 0 then"),
+                ("redis.call('ZCARD', KEYS[1]) - 1", "redis.call('ZCARD', KEYS[1]) - (complete and 1 or 0)"),
+                ("total) + 1", "total) + (complete and 1 or 0)"),
+            ),
+        ),
+        (lists.an_index_without_its_mark_is_not_believed,),
+    ),
+    Mutation(
+        "an index is built without noting what is written meanwhile",
+        lua(publishing.PUT, _NO_NOTE_OF_WRITES),
+        (lists.what_is_created_while_an_index_is_built_is_in_it,),
+    ),
+    Mutation(
+        "an index is built without noting what is deleted meanwhile",
+        lua(publishing.PUT, _NO_NOTE_OF_DELETIONS),
+        (lists.what_is_deleted_while_an_index_is_built_is_not_in_it,),
+    ),
+    Mutation(
+        "an index lost while it is built is completed",
+        lua(
+            cache.INDEX_LOAD,
+            ("if redis.call('ZSCORE', index, ARGV[1]) then", "if not redis.call('ZSCORE', index, '') then"),
+        ),
+        (lists.an_index_lost_while_it_is_built_is_not_believed,),
+    ),
+    Mutation(
+        "a list leaves out what was evicted",
+        lua(
+            cache.PAGE,
+            ("page[#page + 1] = key\n", "if #entry > 0 then page[#page + 1] = key\n"),
+            ("size > limit and size or entry\n", "size > limit and size or entry end\n"),
+        ),
+        (lists.an_entry_that_was_evicted_is_in_the_list,),
+    ),
+    Mutation(
+        "pend without compare and set",
+        lua(publishing.PEND, ("if (held or '') ~= ARGV[1] then", "if false then")),
+        (pending.two_pending_creates_of_a_key_are_one_attachment,),
+    ),
+    Mutation(
+        "pend beside a write on its way to Postgres",
+        lua(publishing.PEND, ("time[2] / 1000), '+inf') > 0 then", "time[2] / 1000), '+inf') < 0 then")),
+        (pending.a_pending_write_waits_for_one_on_its_way_to_postgres,),
+    ),
+    Mutation(
+        "pend without a look at the task",
+        lua(publishing.PEND, ("if task.err or task[1] or not task[2] then", "if false then")),
+        (pending.a_task_deleted_meanwhile_takes_no_pending_write,),
+    ),
+    *(
+        Mutation(name, lua(publishing.PEND, change), (pending.a_pending_write_has_no_time_limit,))
+        for name, change in {
+            "what is pending expires": (
+                "redis.call('PERSIST', KEYS[2])",
+                "redis.call('EXPIRE', KEYS[1], 3600) redis.call('PERSIST', KEYS[2])",
+            ),
+            "the task of what is pending expires": ("redis.call('PERSIST', KEYS[2])", ""),
+            "the indexes of what is pending expire": ("redis.call('PERSIST', KEYS[i])", ""),
+        }.items()
+    ),
+    Mutation(
+        "a deleted task leaves what is pending",
+        lua(publishing.TASK_PUT, ("redis.call('DEL', KEYS[1] .. ':attachment:' .. key)", "")),
+        (pending.a_pending_write_ends_with_its_task,),
+    ),
+    Mutation(
+        "what Redis has left of a deleted task stays",
+        lua(
+            publishing.PUT,
+            ("  redis.call('DEL', KEYS[1])\n  redis.call('SREM', KEYS[3], ARGV[3])\n  return 0", "  return 0"),
+        ),
+        (doubt.a_task_deleted_past_redis_takes_its_attachments_along,),
+    ),
+    Mutation(
+        "forgetting takes along what is pending",
+        lua(cache.FORGET, ("if not keep then", "if true then")),
+        (returning.a_redis_older_than_tombstones_is_forgotten,),
+    ),
+)

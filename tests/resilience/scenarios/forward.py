@@ -1,0 +1,112 @@
+"""Redis only moves forward: what comes late stays out (design/storage.md, "Revisions" and "A read")."""
+
+from __future__ import annotations
+
+from tests.resilience.inside import interposed
+from tests.resilience.world import GONE, NO_TASK, Pair, keys, outcome, read
+
+
+async def a_late_fill_does_not_replace_a_newer_write(world: Pair) -> None:
+    """A reader has seen the old row; meanwhile another server overwrites it, and publishes."""
+    (ref,) = await world.refs("note")
+    await world.put(ref, "old")
+    await world.evict(ref)
+    with interposed(world.storage.attachment_table, "read", after=lambda: world.put(ref, "new", by=world.other)):
+        await read(world.storage, ref)
+    assert await read(world.other, ref) == "new"
+    assert await read(world.storage, ref) == "new"
+
+
+async def a_late_publication_does_not_replace_a_newer_one(world: Pair) -> None:
+    """Two servers commit one after the other, and publish in the opposite order."""
+    (ref,) = await world.refs("note")
+    await world.put(ref, "oldest")
+    with interposed(world.storage.cache, "publish", before=lambda: world.put(ref, "new", by=world.other)):
+        await world.put(ref, "old")
+    assert await world.stored(ref) == "new"
+    assert await read(world.other, ref) == "new"
+
+
+async def a_late_fill_is_kept_out_of_an_empty_place(world: Pair) -> None:
+    """As before, but Redis has forgotten the newer write by the time the fill arrives."""
+    (ref,) = await world.refs("note")
+    await world.put(ref, "old")
+    await world.evict(ref)
+
+    async def overwrite_and_evict() -> None:
+        await world.put(ref, "new", by=world.other)
+        await world.evict(ref)
+
+    with interposed(world.storage.attachment_table, "read", after=overwrite_and_evict):
+        await read(world.storage, ref)
+    assert await read(world.other, ref) == "new"
+
+
+async def a_late_publication_is_kept_out_of_an_empty_place(world: Pair) -> None:
+    """A publication comes after the deletion of what it publishes, whose tombstone has gone too."""
+    (ref,) = await world.refs("note")
+
+    async def delete_and_evict() -> None:
+        await world.other.attachments.delete(ref, "b")
+        await world.evict(ref)
+
+    with interposed(world.storage.cache, "publish", before=delete_and_evict):
+        await world.put(ref, "late")
+    assert await read(world.other, ref) == GONE
+
+
+async def a_publication_after_an_eviction_leaves_no_gap_in_the_list(world: Pair) -> None:
+    """What may not be put in for want of a lease must not be missing from an index that is believed."""
+    first, second = await world.refs("first", "second")
+    await world.put(first, "1")
+    assert await keys(world.storage, first.task_id) == ["first"]
+    with interposed(world.storage.cache, "publish", before=lambda: world.evict(second)):
+        await world.put(second, "2")
+    assert await keys(world.storage, first.task_id) == ["first", "second"]
+
+
+async def a_late_fill_does_not_bring_back_what_was_deleted(world: Pair) -> None:
+    """A reader has seen the row before it was deleted."""
+    (ref,) = await world.refs("note")
+    await world.put(ref, "old")
+    assert await keys(world.storage, ref.task_id) == ["note"]
+    await world.evict(ref)
+    deletion = world.other.attachments.delete
+    with interposed(world.storage.attachment_table, "read", after=lambda: deletion(ref, "b")):
+        await read(world.storage, ref)
+    assert await read(world.other, ref) == GONE
+    assert await keys(world.other, ref.task_id) == []
+
+
+async def nothing_to_delete_is_nothing_to_read(world: Pair) -> None:
+    """A deletion is committed and not yet published; another is told that there is nothing left to delete."""
+    (ref,) = await world.refs("note")
+    await world.put(ref, "old")
+
+    async def delete_and_read() -> None:
+        assert await outcome(world.other.attachments.delete(ref, "b")) == GONE
+        assert await read(world.other, ref) == GONE
+
+    with interposed(world.storage.cache, "publish", before=delete_and_read):
+        await world.storage.attachments.delete(ref, "a")
+
+
+async def a_late_fill_does_not_outlive_its_task(world: Pair) -> None:
+    """A reader has seen the row before its task was deleted."""
+    (ref,) = await world.refs("note")
+    await world.put(ref, "old")
+    await world.evict(ref)
+    deletion = world.other.tasks.delete
+    with interposed(world.storage.attachment_table, "read", after=lambda: deletion(ref.task_id, "b")):
+        await read(world.storage, ref)
+    assert await read(world.other, ref) == NO_TASK
+
+
+async def a_deletion_published_after_that_of_its_task_still_counts(world: Pair) -> None:
+    """The key was deleted, then its task by another server, which publishes first."""
+    (ref,) = await world.refs("note")
+    await world.put(ref, "old")
+    deletion = world.other.tasks.delete
+    with interposed(world.storage.cache, "publish", before=lambda: deletion(ref.task_id, "b")):
+        await world.storage.attachments.delete(ref, "a")
+    assert await read(world.other, ref) == NO_TASK
