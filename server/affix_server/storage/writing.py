@@ -69,6 +69,7 @@ class AttachmentWriting:
         try:
             begun = await self._intents.begin(write.ref)
         except CacheUnavailableError:
+            self._trust.doubt()  # it may answer readers all the same
             return await self._write_past_redis(write)
         try:
             if begun.pending:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from affix_server.storage import reading
 from affix_server.storage.postgres.database import Database
+from affix_server.storage.reading import AttachmentReading
 from affix_server.storage.reconciler import Reconciler
 from affix_server.storage.redis.connection import Connection
 from affix_server.storage.single_flight import SingleFlight
@@ -17,6 +18,11 @@ MUTATIONS = (
         "a deletion of nothing does not look why",
         replaced(AttachmentWriting, "_show_what_is_there", _nothing()),
         (forward.nothing_to_delete_is_nothing_to_read,),
+    ),
+    Mutation(
+        "an index is believed to name only what is there",
+        replaced(AttachmentReading, "_agrees", _nothing(result=True)),
+        (lists.an_index_that_names_what_is_not_there_is_built_anew,),
     ),
     Mutation(
         "a page is not looked through for its order",

@@ -6,7 +6,7 @@ from typing import Any
 
 from affix_server.storage.postgres import attachments
 from tests.resilience.mutations.patching import Mutation, replaced, sql
-from tests.resilience.scenarios import deletion, identity, pending
+from tests.resilience.scenarios import deletion, draining, identity
 
 _write_attachments = attachments.write_attachments
 _CLOCK = "extract(epoch FROM clock_timestamp()) * 1000000"
@@ -43,6 +43,16 @@ MUTATIONS = (
         (deletion.a_statement_given_up_does_nothing_after_a_while,),
     ),
     Mutation(
+        "the fence does not look at the clock at first",
+        sql("_WRITE", ("now < $14 AND", "")),
+        (deletion.a_statement_given_up_creates_nothing_after_a_while,),
+    ),
+    Mutation(
+        "the fence does not look at the clock in the end",
+        sql("_WRITE", (f"AND {_CLOCK} < $14", "")),
+        (deletion.a_statement_that_waited_too_long_does_nothing,),
+    ),
+    Mutation(
         "drain without comparing revisions",
         sql("_DRAIN", ("WHERE excluded.revision > a.revision", "")),
         (deletion.a_late_drain_does_not_bring_back_what_was_deleted,),
@@ -60,7 +70,7 @@ MUTATIONS = (
     Mutation(
         "a drain does not ask for the task",
         sql("_DRAIN", ("AND deleted_at IS NULL ORDER BY id", "ORDER BY id")),
-        (pending.nothing_of_a_deleted_task_is_drained,),
+        (draining.nothing_of_a_deleted_task_is_drained,),
     ),
     Mutation(
         "a provisional identity does not give way",

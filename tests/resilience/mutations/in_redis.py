@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from affix_server.storage.redis import cache, publishing
 from tests.resilience.mutations.patching import Mutation, lua, together
-from tests.resilience.scenarios import doubt, forward, lists, pending, returning
+from tests.resilience.scenarios import doubt, draining, forward, lists, pending, returning
 
 _NO_LEASES = lua(publishing.PUT, ("elseif not held_revision and not held[4] and", "elseif false and"))
 _NO_TOMBSTONE = lua(
@@ -115,6 +115,11 @@ MUTATIONS = (
             "the task of what is pending expires": ("redis.call('PERSIST', KEYS[2])", ""),
             "the indexes of what is pending expire": ("redis.call('PERSIST', KEYS[i])", ""),
         }.items()
+    ),
+    Mutation(
+        "what was pending stays for good",
+        lua(publishing.PUT, ("if redis.call('SREM', KEYS[3], ARGV[3]) == 1 and", "if false and")),
+        (draining.what_was_pending_has_a_time_limit_again,),
     ),
     Mutation(
         "a deleted task leaves what is pending",

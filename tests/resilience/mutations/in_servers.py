@@ -28,7 +28,7 @@ from affix_server.storage.single_flight import SingleFlight
 from affix_server.storage.trust import Trust
 from affix_server.times import now_ms
 from tests.resilience.mutations.patching import Mutation, replaced
-from tests.resilience.scenarios import deletion, doubt, freezing, lists, pending, returning
+from tests.resilience.scenarios import deletion, doubt, draining, freezing, lists, pending, returning
 
 _begin, _accept, _look = Intents.begin, Acceptor.accept, PendingWrites.look
 _drain, _others_since = Drainer._drain, DoubtTable.others_since
@@ -218,7 +218,7 @@ WITHOUT_POSTGRES = (
     Mutation(
         "one write that Postgres refuses keeps out all others",
         replaced(Drainer, "drain", _drain),
-        (pending.one_bad_pending_write_keeps_no_other_from_arriving,),
+        (draining.one_bad_pending_write_keeps_no_other_from_arriving,),
     ),
     Mutation(
         "nothing is settled",
@@ -258,7 +258,7 @@ WITHOUT_POSTGRES = (
     Mutation(
         "Postgres is asked before it is up to date",
         replaced(Reconciler, "_probe", _close_before_the_drain),
-        (pending.postgres_is_not_asked_before_it_is_up_to_date,),
+        (draining.postgres_is_not_asked_before_it_is_up_to_date,),
     ),
     Mutation(
         "an index is built from Postgres alone",

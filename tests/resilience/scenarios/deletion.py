@@ -21,6 +21,9 @@ from tests.resilience.scenarios.pending import drained
 from tests.resilience.world import GONE, Pair, eventually, outcome, read
 from tests.storage.outages import until
 
+_WRITING = """
+SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%too_late%' AND pid <> pg_backend_pid()
+"""
 _BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
 
 
@@ -117,6 +120,35 @@ async def what_was_accepted_wins_over_what_was_given_up(world: Pair) -> None:
             assert await world.put(ref, "3")
     await drained(world, ref)
     assert await world.stored(ref) == "3"
+
+
+async def a_statement_given_up_creates_nothing_after_a_while(world: Pair) -> None:
+    """As before, and there is no row whose revision could keep it out."""
+    (ref,) = await world.refs("note")
+    async with _frozen_with_the_next_write(world):
+        await world.redis.delete(f"cb:task:{ref.task_id}")
+        assert await outcome(world.put(ref, "1")) == "StorageUnavailableError"
+        await asyncio.sleep(1.5)
+    assert await world.row(ref) is None
+
+
+async def a_statement_that_waited_too_long_does_nothing(world: Pair) -> None:
+    """It began in time, and waited for its row until long after it was given up."""
+    (ref,) = await world.refs("note")
+    await world.put(ref, "1")
+    await world.redis.delete(f"cb:task:{ref.task_id}")
+    lock = world.sql.transaction()
+    await lock.start()
+    await world.sql.execute("SELECT FROM task_attachments WHERE task_id = $1 AND key = $2 FOR UPDATE", *ref)
+    assert await outcome(world.put(ref, "2")) == "StorageUnavailableError"
+    await asyncio.sleep(1.5)
+    await lock.commit()
+
+    async def over() -> bool:
+        return not await world.sql.fetchval(_WRITING)
+
+    await eventually(over)
+    assert await world.stored(ref) == "1"
 
 
 @asynccontextmanager

@@ -26,6 +26,15 @@ async def an_index_without_its_mark_is_not_believed(world: Pair) -> None:
     assert await keys(world.other, first.task_id) == ["first", "second", "third"]
 
 
+async def an_index_that_names_what_is_not_there_is_built_anew(world: Pair) -> None:
+    """Whoever put it there: it is marked as complete."""
+    (ref,) = await world.refs("ours")
+    await world.put(ref, "1")
+    assert await keys(world.storage, ref.task_id) == ["ours"]
+    await world.redis.zadd(f"cb:task:{ref.task_id}:attachments", {"ghost": 1.0})
+    assert await keys(world.storage, ref.task_id) == ["ours"]
+
+
 async def an_entry_that_was_evicted_is_in_the_list(world: Pair) -> None:
     """The index names it, Redis does not have it."""
     first, second = await world.refs("first", "second")

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
-from affix_server.domain import Created, JsonContent, Ref, TaskOrderBy, TaskQuery, TextContent
-from affix_server.errors import CircuitOpenError
-from affix_server.storage.reconciler import STALE_MS
+from affix_server.domain import Created, JsonContent, Ref, TextContent
 from affix_server.storage.redis.names import TYPES
-from affix_server.times import now_ms
-from tests.resilience.inside import interposed, pending_writes, postgres_refused, task_cache
+from tests.resilience.inside import interposed, pending_writes, postgres_refused
 from tests.resilience.world import GONE, NO_TASK, Pair, eventually, keys, outcome, read
-from tests.storage.outages import dead, until
+from tests.storage.outages import dead
 
-_NEWEST_TASKS = TaskQuery(None, None, None, 10, 0, TaskOrderBy.CREATED_AT, descending=True)
 TEXT, JSON = TextContent("x"), JsonContent('"done"')
 
 
@@ -192,57 +187,6 @@ async def a_result_wins_over_what_is_pending(world: Pair) -> None:
     assert (await world.other.attachments.get(ref)).content == JSON
 
 
-async def a_write_accepted_during_the_drain_arrives(world: Pair) -> None:
-    """Postgres is back and a pending write is being drained when the next one of the same key is accepted."""
-    (ref,) = await world.refs("note")
-    await world.put(ref, "0")
-    with interposed(world.storage.attachment_table, "drain", after=lambda: world.put(ref, "2")):
-        with postgres_refused(world.storage):
-            assert await world.put(ref, "1")
-        await until(lambda: world.storage.postgres_circuit.is_closed)
-    await drained(world, ref)
-    assert await world.stored(ref) == "2"
-
-
-async def a_write_accepted_after_the_drain_arrives(world: Pair) -> None:
-    """A write has begun when another server drains the one before it, and is accepted only then."""
-    (ref,) = await world.refs("note")
-    await world.put(ref, "0")
-    drain = world.other.reconciler.reconcile
-    with postgres_refused(world.storage):
-        assert await world.put(ref, "1")
-        with interposed(world.storage.intents, "begin", after=lambda: drain(now_ms() - STALE_MS, recent_ms=0)):
-            assert await world.put(ref, "2")
-    await drained(world, ref)
-    assert await world.stored(ref) == "2"
-
-
-async def revisions_keep_close_to_the_clock(world: Pair) -> None:
-    """However many writes are pending: other servers would take what is far in the future for theirs to obey."""
-    refs = await world.refs(*(f"k{number}" for number in range(500)))
-    with postgres_refused(world.storage):
-        for ref in refs:  # one after the other, so that each is a statement of its own
-            assert await world.put(ref, "1")
-        ahead = (await world.storage.attachments.get(refs[-1])).revision / 1e6 - time.time()
-        assert ahead < 5
-    await drained(world, *refs)
-    for ref in refs[-20:]:
-        assert not await world.put(ref, "2", by=world.other)
-    (new,) = await world.refs("new")
-    created = await world.storage.attachments.create(new, TEXT, "a")
-    assert abs(created.created_at / 1e3 - time.time()) < 5
-
-
-async def one_bad_pending_write_keeps_no_other_from_arriving(world: Pair) -> None:
-    """Postgres refuses one of those that wait for it, as another program may have put it there."""
-    bad, good = await world.refs("bad", "good")
-    with postgres_refused(world.storage):
-        assert (await world.storage.attachments.create(bad, JsonContent("{no json"), "a")).pending
-        assert await world.put(good, "1")
-    await drained(world, good)
-    assert await world.stored(good) == "1"
-
-
 async def what_only_postgres_can_tell_is_not_denied(world: Pair) -> None:
     """Redis has forgotten the key and the index: it can neither find nor deny."""
     (ref,) = await world.refs("note")
@@ -254,36 +198,3 @@ async def what_only_postgres_can_tell_is_not_denied(world: Pair) -> None:
         assert await outcome(world.storage.attachments.delete(ref, "a")) in unavailable
         assert await read(world.storage, ref) in unavailable
         assert await outcome(world.put(Ref("t-unknown", "note"), "x")) in unavailable
-
-
-async def postgres_is_not_asked_before_it_is_up_to_date(world: Pair) -> None:
-    """It is back, and a list of tasks, which Postgres alone answers, is asked for before the drain."""
-    (ref,) = await world.refs("note")
-    counted: list[int] = []
-
-    async def count() -> None:
-        try:
-            page = await world.storage.tasks.list(_NEWEST_TASKS)
-        except CircuitOpenError:
-            return
-        counted.extend(one.attachment_count for one in page.tasks if one.task.id == ref.task_id)
-
-    with interposed(world.storage.attachment_table, "drain", before=count):
-        with postgres_refused(world.storage):
-            assert await world.put(ref, "1")
-        await drained(world, ref)
-    assert counted in ([], [1])
-    await count()
-    assert counted[-1] == 1
-
-
-async def nothing_of_a_deleted_task_is_drained(world: Pair) -> None:
-    """Another server has deleted it in Postgres, and not yet in Redis; the content would be in Postgres for good."""
-    (ref,) = await world.refs("note")
-    drain = world.other.reconciler.reconcile
-    with postgres_refused(world.storage):
-        assert await world.put(ref, "planted-content")
-        with interposed(task_cache(world.other), "publish", before=lambda: drain(now_ms(), recent_ms=0)):
-            await world.other.tasks.delete(ref.task_id, "b")
-    assert await world.stored(ref) is None
-    assert await read(world.other, ref) == NO_TASK
