@@ -15,6 +15,7 @@ from affix_server.config import Settings
 from affix_server.errors import StartError, StorageUnavailableError
 from affix_server.resilience import Circuit
 from affix_server.storage.acceptor import Acceptor
+from affix_server.storage.announcement import Announcement
 from affix_server.storage.drainer import Drainer
 from affix_server.storage.postgres.attachments import AttachmentTable
 from affix_server.storage.postgres.database import Database, open_database
@@ -39,6 +40,7 @@ from affix_server.storage.republisher import Republisher
 from affix_server.storage.revisions import Revisions
 from affix_server.storage.task_repository import TaskRepository
 from affix_server.storage.trust import Trust
+from affix_server.storage.watch import Watch
 from affix_server.storage.writing import AttachmentWriting
 
 # A frozen store is found out well within an operation's time: it is the store's fault then, and there
@@ -62,6 +64,7 @@ class Storage:
     writer: GroupCommitWriter
     reconciler: Reconciler
     trust: Trust
+    watch: Watch
     postgres_circuit: Circuit
     redis_circuit: Circuit
 
@@ -75,10 +78,10 @@ async def open_storage(settings: Settings, registry: CollectorRegistry, stack: A
     database = await _open_postgres(settings, postgres_circuit, stack)
     client = await _open_redis(settings, stack)
     storage = _compose(settings, registry, database, client, postgres_circuit, redis_circuit)
-    await storage.trust.start()
+    await storage.watch.start()
     _background(stack, "group_commit", storage.writer.run())
     _background(stack, "reconciler", storage.reconciler.run())
-    _background(stack, "trust", storage.trust.run())
+    _background(stack, "watch", storage.watch.run())
     # Unwound first: writes that outlive their callers still need all of the above.
     stack.push_async_callback(storage.tasks.close)
     stack.push_async_callback(storage.attachments.close)
@@ -120,12 +123,17 @@ def _compose(
     republisher = Republisher(
         cache=cache, task_cache=task_cache, attachments=table, tasks=task_table, registry=registry
     )
-    trust = Trust(
+    doubts = DoubtTable(database, intents.writer)
+    announcement = Announcement(doubts)
+    trust = Trust(announcement, postgres_circuit, statement_seconds=database.timeout)
+    watch = Watch(
+        trust=trust,
+        announcement=announcement,
         client=client,
         circuit=redis_circuit,
         database=database,
         database_circuit=postgres_circuit,
-        doubts=DoubtTable(database, intents.writer),
+        doubts=doubts,
         republisher=republisher,
     )
     refuse = settings.when_postgres_down == "refuse"
@@ -166,6 +174,7 @@ def _compose(
         writer=writer,
         reconciler=reconciler,
         trust=trust,
+        watch=watch,
         postgres_circuit=postgres_circuit,
         redis_circuit=redis_circuit,
     )

@@ -60,6 +60,7 @@ def test_the_keys_in_redis_are_so_named() -> None:
         names.pending("{id}"),
         names.INTENTS,
         names.HEARTBEAT,
+        names.PROBE,
         f"{KEY_PREFIX}:{{…}}",
         names.stream(event),
     ]

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
+from affix_server.storage.postgres.database import Database
 from affix_server.storage.redis.client import RedisClient
 from affix_server.storage.redis.pending import PendingWrites
 from affix_server.storage.redis.task_cache import TaskCache
@@ -66,6 +67,11 @@ def redis_unreachable(storage: Storage) -> Iterator[None]:
 def redis_client(storage: Storage) -> RedisClient:
     """Return the client whose connection a server uses."""
     return storage.cache._client
+
+
+def database(storage: Storage) -> Database:
+    """Return the pool of connections that a server uses."""
+    return storage.attachment_table._database
 
 
 def task_cache(storage: Storage) -> TaskCache:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import psutil
 
@@ -30,8 +30,13 @@ async def frozen(store: EmbeddedPostgres | EmbeddedValkey) -> AsyncIterator[None
 
 @asynccontextmanager
 async def dead(store: EmbeddedPostgres | EmbeddedValkey) -> AsyncIterator[None]:
-    """Kill a store (SIGKILL) and start it again at the end of the block."""
+    """Kill all processes of a store (SIGKILL) and start it again at the end of the block."""
+    children = psutil.Process(store.pid).children(recursive=True)
     store.kill()
+    for child in children:  # they would end by themselves, but not at once
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
+    psutil.wait_procs(children, timeout=_PATIENCE_SECONDS)
     try:
         yield
     finally:

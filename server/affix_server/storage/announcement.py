@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 
 from affix_server.errors import CircuitOpenError, StorageUnavailableError
-from affix_server.storage.postgres.doubts import DoubtTable
+from affix_server.storage.postgres.doubts import DoubtTable, Stage
 
 # How long a look at the others' doubts holds (trust.py). An announcement is waited out for longer.
 LOOK_HOLDS_SECONDS = 1.0
 HEARD_AFTER_SECONDS = 1.2
 # An announcement expires after three seconds; one that is older than this was not renewed in time.
 _HOLDS_SECONDS = 2.0
+_RENEW_SECONDS = 0.7
 
 
 class Announcement:
@@ -24,6 +25,7 @@ class Announcement:
         self._heard = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._made = 0.0
+        self._told: tuple[int, Stage] | None = None
 
     @property
     def has_been_heard(self) -> bool:
@@ -32,15 +34,23 @@ class Announcement:
 
     def void(self) -> None:
         """Begin anew: whatever was announced before is not about this doubt."""
+        self._stop_waiting()
         self._heard.clear()
+        self._told = None
 
-    async def make(self, since: int) -> bool:
-        """Announce, or renew; False if Postgres is away."""
+    async def make(self, since: int, stage: Stage) -> bool:
+        """Announce; False if Postgres is away. What is announced already is renewed only when it is time."""
         began = self._loop.time()
+        if self._told == (since, stage) and began - self._made < _RENEW_SECONDS:
+            return True
+        self._told = told = (since, stage)
         try:
-            await self._doubts.announce(since)
+            await self._doubts.announce(since, stage)
         except (StorageUnavailableError, CircuitOpenError):
+            self._told = None
             return False
+        if self._told is not told:
+            return True  # voided meanwhile: this was not about the new doubt
         if began - self._made > _HOLDS_SECONDS:
             self._stop_waiting()
             self._heard.clear()
@@ -50,10 +60,10 @@ class Announcement:
         return True
 
     async def withdraw(self) -> None:
-        """Take it back: all that was written since is in Redis. Raises StorageUnavailableError, CircuitOpenError."""
-        await self._doubts.withdraw()
-        self._stop_waiting()
+        """Take it back: Redis is believed again. Raises StorageUnavailableError, CircuitOpenError."""
+        self._told = None
         self._made = 0.0
+        await self._doubts.withdraw()
 
     def end(self) -> None:
         """Release all who wait: nobody needs to hear of it any more."""

@@ -214,6 +214,7 @@ class TaskRepository:
                     await self._drainer.drain_key(ref)
         except CacheUnavailableError:
             self._abandon(refs, tokens)
+            self._trust.doubt()  # it may answer readers all the same
             return None
         except BaseException:
             self._abandon(refs, tokens)

@@ -11,13 +11,14 @@ from typing import Any
 
 from affix_server.domain import Ref
 from affix_server.errors import StorageUnavailableError
-from affix_server.storage import trust
+from affix_server.storage import trust, watch
 from affix_server.storage.acceptor import Acceptor
-from affix_server.storage.announcement import LOOK_HOLDS_SECONDS
+from affix_server.storage.announcement import LOOK_HOLDS_SECONDS, Announcement
 from affix_server.storage.drainer import Drainer
 from affix_server.storage.entries import Entry, Write
+from affix_server.storage.postgres import doubts
 from affix_server.storage.postgres.database import Database
-from affix_server.storage.postgres.doubts import DoubtTable
+from affix_server.storage.postgres.doubts import DoubtTable, Others
 from affix_server.storage.reconciler import Reconciler
 from affix_server.storage.redis import names
 from affix_server.storage.redis.cache import Cache
@@ -26,12 +27,13 @@ from affix_server.storage.redis.intents import Begun, Intents
 from affix_server.storage.redis.pending import PendingWrites, Seen
 from affix_server.storage.single_flight import SingleFlight
 from affix_server.storage.trust import Trust
+from affix_server.storage.watch import Watch
 from affix_server.times import now_ms
-from tests.resilience.mutations.patching import Mutation, replaced
+from tests.resilience.mutations.patching import Mutation, replaced, together
 from tests.resilience.scenarios import deletion, doubt, draining, freezing, lists, pending, returning
 
 _begin, _accept, _look = Intents.begin, Acceptor.accept, PendingWrites.look
-_drain, _others_since = Drainer._drain, DoubtTable.others_since
+_drain, _others = Drainer._drain, DoubtTable.others
 
 
 def _nothing(result: object = None) -> Callable[..., Awaitable[Any]]:
@@ -85,9 +87,14 @@ async def _purge_in_doubt(self: Reconciler) -> None:
     await self._attachments.purge(600)
 
 
-async def _catch_up_without_heartbeat(self: Trust) -> None:
-    await self._published.wait()
-    await self._republisher.republish(self._since - trust._MARGIN_US)
+async def _catch_up_without_heartbeat(self: Watch) -> None:
+    await self._trust.nothing_unpublished()
+    await self._republisher.republish(self._since - watch._MARGIN_US)
+
+
+async def _wait_for_nobody(self: Watch, *_: object) -> bool:
+    self._looked = self._loop.time()
+    return False
 
 
 async def _finish_whatever_happens(self: Trust, through: Any, past: Any) -> Any:
@@ -103,8 +110,8 @@ def _believed_without_comparing(self: Trust) -> bool:
     return self._believed and self._loop.time() - self._looked < LOOK_HOLDS_SECONDS
 
 
-async def _others_since_if_closed(self: DoubtTable, **_: object) -> int | None:
-    return await _others_since(self)
+async def _others_if_closed(self: DoubtTable, **_: object) -> Others | None:
+    return await _others(self)
 
 
 async def _without_fuse(self: Database, work: Any) -> Any:
@@ -129,7 +136,7 @@ IN_DOUBT = (
     ),
     Mutation(
         "no fault of Redis is a reason for doubt",
-        replaced(Trust, "doubt", lambda _: None),
+        replaced(Trust, "doubt", lambda *_, **__: None),
         (returning.a_refused_publication_is_made_up_for, doubt.a_thawed_redis_is_not_believed_at_once),
     ),
     Mutation(
@@ -139,17 +146,17 @@ IN_DOUBT = (
     ),
     Mutation(
         "a server looks at the others only while its circuit is closed",
-        replaced(DoubtTable, "others_since", _others_since_if_closed),
+        replaced(DoubtTable, "others", _others_if_closed),
         (doubt.a_server_whose_circuit_is_open_hears_of_doubt_too,),
     ),
     Mutation(
         "a server starts when it believes Redis",
-        replaced(trust, "_START_SECONDS", 1e9),
+        replaced(watch, "_START_SECONDS", 1e9),
         (doubt.a_server_starts_while_another_is_cut_off,),
     ),
     Mutation(
         "nothing is published again",
-        replaced(Trust, "_catch_up", _nothing()),
+        replaced(Watch, "_catch_up", _nothing()),
         (doubt.what_redis_missed_is_published_again, returning.a_failed_publication_is_made_up_for),
     ),
     Mutation(
@@ -159,17 +166,30 @@ IN_DOUBT = (
     ),
     Mutation(
         "nobody waits until others have heard",
-        replaced(Trust, "heard", _nothing()),
-        (doubt.nobody_believes_a_redis_that_one_writes_past,),
+        replaced(Announcement, "has_been_heard", property(lambda _: True)),
+        (doubt.nobody_believes_a_redis_that_one_writes_past, doubt.nobody_goes_back_behind_a_read_past_redis),
     ),
     Mutation(
-        "a read past Redis does not wait until others have heard",
-        replaced(Trust, "_until_nobody_believes", _nothing()),
-        (doubt.nobody_goes_back_behind_a_read_past_redis,),
+        "what is not decided is answered past Redis",
+        together(
+            replaced(Trust, "_answers_past_redis", property(lambda _: True)),
+            replaced(Announcement, "has_been_heard", property(lambda _: True)),
+        ),
+        (doubt.nobody_reads_past_a_redis_that_others_believe,),
+    ),
+    Mutation(
+        "readers do not wait until all can believe Redis",
+        replaced(Trust, "wait_for_others", _nothing()),
+        (doubt.all_believe_together,),
+    ),
+    Mutation(
+        "a statement about doubt that was given up undoes a later one",
+        replaced(doubts, "_ANNOUNCE", doubts._ANNOUNCE.replace("WHERE mine.sequence < excluded.sequence", "")),
+        (doubt.what_postgres_hears_late_about_doubt_undoes_nothing,),
     ),
     Mutation(
         "nobody looks for the doubts of others",
-        replaced(Trust, "_others_since", _nothing()),
+        together(replaced(Watch, "_others_soon", _nothing()), replaced(Watch, "_others", _nothing())),
         (doubt.nobody_believes_a_redis_that_one_writes_past,),
     ),
     Mutation(
@@ -179,7 +199,7 @@ IN_DOUBT = (
     ),
     Mutation(
         "nobody waits for those who do without Redis",
-        replaced(Trust, "_wait_for_others", _nothing()),
+        replaced(Watch, "_wait_until_all_are", _wait_for_nobody),
         (returning.a_server_that_does_without_redis_is_waited_for,),
     ),
     Mutation(
@@ -189,17 +209,17 @@ IN_DOUBT = (
     ),
     Mutation(
         "what was written just before the outage is not published again",
-        replaced(trust, "_MARGIN_US", 0),
+        replaced(watch, "_MARGIN_US", 0),
         (returning.a_failed_publication_is_made_up_for,),
     ),
     Mutation(
         "the heartbeat is not asked how old Redis is",
-        replaced(Trust, "_catch_up", _catch_up_without_heartbeat),
+        replaced(Watch, "_catch_up", _catch_up_without_heartbeat),
         (returning.what_a_restored_redis_lacks_is_published_again,),
     ),
     Mutation(
         "no Redis is too old",
-        replaced(trust, "_FURTHEST_BEHIND_US", 1 << 62),
+        replaced(watch, "_FURTHEST_BEHIND_US", 1 << 62),
         (returning.a_redis_older_than_tombstones_is_forgotten,),
     ),
     Mutation(

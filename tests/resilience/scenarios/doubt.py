@@ -8,8 +8,10 @@ from unittest.mock import patch
 
 from prometheus_client import CollectorRegistry
 
+from affix_server.domain import Ref
+from affix_server.storage.postgres.doubts import DoubtTable, Stage
 from affix_server.stores import open_storage
-from tests.resilience.inside import interposed, postgres_refused, redis_unreachable
+from tests.resilience.inside import database, interposed, postgres_refused, redis_unreachable
 from tests.resilience.world import GONE, NO_TASK, Pair, keys, read
 from tests.storage.outages import dead, frozen, until
 
@@ -124,14 +126,75 @@ async def a_load_is_shared_only_by_those_it_is_fresh_for(world: Pair) -> None:
 
 
 async def a_server_that_has_not_looked_does_not_believe(world: Pair) -> None:
-    """A server's watch over Redis hangs; a second later it reads past Redis, so that others can write past it."""
+    """A server's watch over Redis hangs; a second later it answers nothing, so that others can write past Redis."""
     (ref,) = await world.refs("note")
     await world.put(ref, "1")
     hangs = asyncio.Event()
-    with patch.object(world.other.trust, "_keep", hangs.wait), redis_unreachable(world.storage):
+    with patch.object(world.other.watch, "_keep", hangs.wait), redis_unreachable(world.storage):
         assert not await world.put(ref, "2")
-        assert await read(world.other, ref) == "2"
+        answer = asyncio.create_task(read(world.other, ref))
+        await asyncio.sleep(0.1)
         hangs.set()
+        assert await answer == "2"
+
+
+async def nobody_reads_past_a_redis_that_others_believe(world: Pair) -> None:
+    """A server that has not looked for a while sees in Postgres what others have not published yet."""
+    (ref,) = await world.refs("note")
+    await world.put(ref, "1")
+    hangs = asyncio.Event()
+    reads = _Reads(world, ref)
+    with patch.object(world.other.watch, "_keep", hangs.wait):
+        await asyncio.sleep(1.5)
+        with interposed(world.storage.cache, "publish", before=reads.at_both):
+            await world.put(ref, "2")
+        hangs.set()
+    assert reads.in_order
+
+
+async def all_believe_together(world: Pair) -> None:
+    """One server believes Redis again a moment before the other; meanwhile that one does not read past it."""
+    (ref,) = await world.refs("note")
+    await world.put(ref, "1")
+    reads = _Reads(world, ref)
+
+    async def write() -> None:
+        await until(lambda: world.storage.trust.believed)
+        with interposed(world.storage.cache, "publish", before=reads.at_both):
+            await world.put(ref, "2")
+
+    with interposed(world.other.watch, "_believe", before=write):
+        with redis_unreachable(world.storage):
+            assert await read(world.storage, ref) == await read(world.other, ref) == "1"
+        await world.both_believe()
+    assert reads.in_order
+
+
+async def what_postgres_hears_late_about_doubt_undoes_nothing(world: Pair) -> None:
+    """A server doubts anew; what it announced before that, and was given up, is executed only then."""
+    anew, before = DoubtTable(database(world.storage), "third"), DoubtTable(database(world.storage), "third")
+    for _ in range(2):
+        await anew.announce(0, Stage.AWAY)
+    await before.announce(0, Stage.WAITING)
+    others = await DoubtTable(database(world.other), "fourth").others()
+    assert others is not None
+    assert others.stage is Stage.AWAY
+
+
+class _Reads:
+    """Reads at two servers, one after the other: what one answers, the other must not go back behind."""
+
+    def __init__(self, world: Pair, ref: Ref) -> None:
+        self._world = world
+        self._ref = ref
+        self.in_order = False
+
+    async def at_both(self) -> None:
+        first = asyncio.create_task(read(self._world.other, self._ref))
+        await asyncio.wait((first,), timeout=0.3)  # it may wait
+        answered = first.result() if first.done() else None
+        first.cancel()
+        self.in_order = answered in {None, await read(self._world.storage, self._ref)}
 
 
 async def a_server_starts_while_another_is_cut_off(world: Pair) -> None:

@@ -6,6 +6,7 @@ from affix_server.domain import AttachmentType, Ref
 
 INTENTS = "cb:intents"
 HEARTBEAT = "cb:heartbeat"
+PROBE = "cb:probe"
 TASK_PATTERN = "cb:task:*"
 TYPES = tuple(AttachmentType)
 
