@@ -13,6 +13,7 @@ from affix_cli.failures import Failure
 from affix_cli.foreground import Operator
 from affix_cli.serve import Addresses, serve_settings
 from affix_cli.settings import load
+from affix_server.config import NO_POSTGRES
 from affix_server.errors import StartError
 from affix_server.storage.postgres.migrate import migrate
 
@@ -20,14 +21,18 @@ from affix_server.storage.postgres.migrate import migrate
 async def up() -> int:
     """Start stores, migrate, serve until a signal, stop the stores; return the exit code. Raises Failure."""
     settings = load()
-    _say_what_is_ignored(settings.postgres_dsn, settings.redis_url)
+    with_postgres = settings.postgres_dsn != NO_POSTGRES
+    _say_what_is_ignored(settings.postgres_dsn if with_postgres else None, settings.redis_url)
     operator = Operator()
     # The stores are the outermost: they stop last, and whatever ends the service they are stopped.
     async with AsyncExitStack() as stack:
         try:
             with operator.may_cancel():
-                stores: Stores = await stack.enter_async_context(embedded_stores(settings.data_dir))
-                await migrate(stores.postgres_dsn)
+                stores: Stores = await stack.enter_async_context(
+                    embedded_stores(settings.data_dir, with_postgres=with_postgres)
+                )
+                if with_postgres:
+                    await migrate(stores.postgres_dsn)
         except StartError as error:
             raise Failure(str(error)) from error
         except asyncio.CancelledError:
@@ -50,7 +55,7 @@ async def up() -> int:
 def _say_what_is_ignored(postgres_dsn: str | None, redis_url: str | None) -> None:
     if postgres_dsn is not None or redis_url is not None:
         typer.echo(
-            "affix: AFFIX_POSTGRES_DSN and AFFIX_REDIS_URL are not used: `affix up` brings its own stores, "
-            "`affix serve` uses those",
+            "affix: AFFIX_POSTGRES_DSN, but for `none`, and AFFIX_REDIS_URL are not used: "
+            "`affix up` brings its own stores, `affix serve` uses those",
             err=True,
         )

@@ -50,7 +50,9 @@ class Settings(BaseSettings):
 
     grpc_listen: Listen = Field("127.0.0.1:50051", description="where gRPC is served, host:port; port 0 picks one")
     http_listen: Listen = Field("127.0.0.1:8080", description="where JSON-RPC is served, host:port; port 0 picks one")
-    postgres_dsn: str | None = Field(None, description="PostgreSQL, postgresql://…, or none; `affix up` brings its own")
+    postgres_dsn: str | None = Field(
+        None, description="PostgreSQL, or none: Redis keeps all; `affix up` brings its own"
+    )
     redis_url: str | None = Field(None, description="Redis or Valkey, redis://… or unix://…; `affix up` brings its own")
     data_dir: Path = Field(Path(".affix"), description="where the embedded stores of `affix up` live")
     instance_id: str = Field(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from affix_cli.embedded import REDIS_ONLY
 from tests.cli.commands import Up, affix, assert_no_store_in, plain_failure, running_up, stores_in
 
 
@@ -134,3 +135,18 @@ def test_ctrl_c_while_it_starts(new_dir: Path) -> None:
     up.interrupt()
     assert up.wait() == 0
     assert "Traceback" not in up.output
+
+
+def test_without_postgres_redis_keeps_everything(tmp_path: Path) -> None:
+    data, settings = tmp_path / "data", {"AFFIX_POSTGRES_DSN": "none"}
+    with running_up(data, **settings) as first:
+        assert "psql" not in first.output
+        task = first.call("task.create", text="Kept by Redis alone")
+        first.call("task.create_attachment", taskId=task["id"], key="note", type="text", content="kept")
+    with running_up(data, **settings) as again:
+        assert again.call("task.get_attachment", taskId=task["id"], key="note")["content"] == "kept"
+    assert not (data / "postgres").exists()
+    with running_up(data) as other:  # with a PostgreSQL, nothing of that is taken for a copy of its data
+        assert other.call("task.list")["totalCount"] == 0
+    assert_no_store_in(data)
+    assert_no_store_in(data / REDIS_ONLY)
