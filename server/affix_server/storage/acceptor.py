@@ -15,6 +15,7 @@ from affix_server.errors import (
 from affix_server.storage.entries import Entry, Pending, TaskTombstone, Tombstone, Write, random_suffix
 from affix_server.storage.events import attachment_event
 from affix_server.storage.postgres.database import Database
+from affix_server.storage.redis.intents import Begun
 from affix_server.storage.redis.pending import PendingWrites, Seen
 from affix_server.storage.redis.publishing import announce
 from affix_server.storage.revisions import Revisions
@@ -40,18 +41,22 @@ class Acceptor:
         self._database = database
         self._refuse = refuse
 
-    async def accept(self, write: Write, fault: StorageUnavailableError | CircuitOpenError) -> Entry:
+    async def accept(self, write: Write, begun: Begun, fault: StorageUnavailableError | CircuitOpenError) -> Entry:
         """Keep a write until it is drained; its trace stays. Returns what it left.
 
         `fault` says why Postgres could not be asked. It is raised when only Postgres could
-        tell: whether the task exists, or what a deletion would delete. Raises
-        TaskNotFoundError and AttachmentNotFoundError where Redis is sure.
+        tell: whether the task exists, what a deletion would delete, or whether the write took
+        effect before another followed it. Raises TaskNotFoundError and AttachmentNotFoundError where
+        Redis is sure.
         """
         if self._refuse or not self._trust.believed:
             raise _as_failure(fault)
         until = asyncio.get_running_loop().time() + 2 * self._database.timeout
         while asyncio.get_running_loop().time() < until:
             seen = await self._pending.look(write.ref)
+            if not isinstance(fault, CircuitOpenError) and not _unchanged(begun, seen):
+                # It may have been committed before what is there now: then it must not take effect again.
+                raise _as_failure(fault)
             pending = self._decide(write, seen, fault)
             told = announce(attachment_event(pending.entry, write.written_by))
             if await self._pending.keep(pending, seen, told):
@@ -92,6 +97,11 @@ class Acceptor:
         # Unless it follows a deletion that Postgres has not seen either, there may be a row by now.
         provisional = seen.provisional if live else not (isinstance(held, Tombstone) and seen.pending)
         return Pending(ref, entry, write.written_by, provisional)
+
+
+def _unchanged(begun: Begun, seen: Seen) -> bool:
+    """Tell whether nothing has been published since a write began."""
+    return seen.revision == begun.revision if begun.revision else begun.token in seen.leases
 
 
 def _as_failure(fault: AffixError) -> AffixError:

@@ -77,7 +77,7 @@ class AttachmentWriting:
             row = await self._writer.commit(write)
         except (StorageUnavailableError, CircuitOpenError) as fault:
             await self._intents.give_up(write.ref, begun.token)
-            return Done(await self._acceptor.accept(write, fault), pending=True)
+            return Done(await self._acceptor.accept(write, begun, fault), pending=True)
         except BaseException:
             self._intents.abandon(write.ref, begun.token)
             raise

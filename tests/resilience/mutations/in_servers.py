@@ -11,7 +11,7 @@ from typing import Any
 
 from affix_server.domain import Ref
 from affix_server.errors import StorageUnavailableError
-from affix_server.storage import trust, watch
+from affix_server.storage import acceptor, trust, watch
 from affix_server.storage.acceptor import Acceptor
 from affix_server.storage.announcement import LOOK_HOLDS_SECONDS, Announcement
 from affix_server.storage.drainer import Drainer
@@ -49,8 +49,8 @@ async def _begin_without_trace(self: Intents, ref: Ref) -> Begun:
     return begun
 
 
-async def _accept_without_trace(self: Acceptor, write: Write, fault: Any) -> Entry:
-    entry = await _accept(self, write, fault)
+async def _accept_without_trace(self: Acceptor, write: Write, begun: Begun, fault: Any) -> Entry:
+    entry = await _accept(self, write, begun, fault)
     client = self._pending._client
     for member in await client.execute("ZRANGE", names.INTENTS, 0, -1):
         await client.execute("ZREM", names.INTENTS, member)
@@ -65,10 +65,10 @@ class _NoFence:
         return 0
 
 
-async def _accept_without_fence(self: Acceptor, write: Write, fault: Any) -> Entry:
+async def _accept_without_fence(self: Acceptor, write: Write, begun: Begun, fault: Any) -> Entry:
     if not isinstance(self._revisions, _NoFence):
         self._revisions = _NoFence(self._revisions)  # type: ignore[assignment]
-    return await _accept(self, write, fault)
+    return await _accept(self, write, begun, fault)
 
 
 async def _deny_what_is_not_found(self: PendingWrites, ref: Ref) -> Seen:
@@ -259,6 +259,14 @@ WITHOUT_POSTGRES = (
         "what is accepted is not above the fence",
         replaced(Acceptor, "accept", _accept_without_fence),
         (deletion.what_was_accepted_wins_over_what_was_given_up,),
+    ),
+    Mutation(
+        "a write whose fate is not known is accepted whatever followed",
+        replaced(acceptor, "_unchanged", lambda *_: True),
+        (
+            pending.a_write_that_may_have_been_done_is_not_done_again,
+            pending.a_deletion_that_may_have_been_done_is_not_done_again,
+        ),
     ),
     Mutation(
         "a write does not begin with what is pending",

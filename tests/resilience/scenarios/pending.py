@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 
 from affix_server.domain import Created, JsonContent, Ref, TextContent
+from affix_server.errors import StorageUnavailableError
 from affix_server.storage.redis.names import TYPES
 from tests.resilience.inside import interposed, pending_writes, postgres_refused
 from tests.resilience.world import GONE, NO_TASK, Pair, eventually, keys, outcome, read
@@ -198,3 +200,47 @@ async def what_only_postgres_can_tell_is_not_denied(world: Pair) -> None:
         assert await outcome(world.storage.attachments.delete(ref, "a")) in unavailable
         assert await read(world.storage, ref) in unavailable
         assert await outcome(world.put(Ref("t-unknown", "note"), "x")) in unavailable
+
+
+async def a_write_whose_fate_is_not_known_is_accepted_if_nothing_followed(world: Pair) -> None:
+    """Its commit may have happened or not: to accept it is right in either case."""
+    old, new = await world.refs("old", "new")
+    await world.put(old, "0")
+    for ref in (old, new):
+        with interposed(world.storage.attachment_table, "write", after=_lose_the_reply):
+            assert await world.put(ref, "1")
+        assert await read(world.other, ref) == "1"
+    await drained(world, old, new)
+    assert [await world.stored(ref) for ref in (old, new)] == ["1", "1"]
+
+
+async def a_write_that_may_have_been_done_is_not_done_again(world: Pair) -> None:
+    """It was committed, the reply was lost, and another write followed it."""
+    old, new = await world.refs("old", "new")
+    await world.put(old, "0")
+    for ref in (old, new):
+        await _lose_the_reply_behind(world, ref, world.put(ref, "1"))
+        assert await read(world.other, ref) == "2"
+
+
+async def a_deletion_that_may_have_been_done_is_not_done_again(world: Pair) -> None:
+    """It was committed, the reply was lost, and the key was created anew."""
+    (ref,) = await world.refs("note")
+    await world.put(ref, "0")
+    await _lose_the_reply_behind(world, ref, world.storage.attachments.delete(ref, "a"))
+    assert await read(world.other, ref) == "2"
+
+
+async def _lose_the_reply() -> None:
+    raise StorageUnavailableError("Database connection timeout")
+
+
+async def _lose_the_reply_behind(world: Pair, ref: Ref, write: Awaitable[object]) -> None:
+    """Have a write committed, then another one through the other server, and only then tell that nothing is known."""
+
+    async def follow() -> None:
+        assert not await world.put(ref, "2", by=world.other)
+        await _lose_the_reply()
+
+    with interposed(world.storage.attachment_table, "write", after=follow):
+        assert await outcome(write) == "StorageUnavailableError"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from affix_server.domain import (
     Attachment,
@@ -67,6 +67,11 @@ def _decode(reply: Sequence[bytes]) -> dict[str, str]:
         return {name.decode(): value.decode() for name, value in raw.items()}
     except UnicodeDecodeError:
         raise CorruptEntryError(raw.get(b"revision", b"").decode(errors="replace")) from None
+
+
+def leases(fields: Mapping[bytes, bytes]) -> frozenset[str]:
+    """Return the tokens of the leases that a hash is made of; none for a hash of anything else."""
+    return frozenset(name.decode(errors="replace") for name in fields) if LEASES.encode() in fields else frozenset()
 
 
 def parse_entry(ref: Ref, reply: Sequence[bytes]) -> Entry | None:

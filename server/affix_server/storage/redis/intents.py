@@ -25,10 +25,15 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A write under way: the token of its lease, and whether Redis holds something that Postgres has not seen."""
+    """A write under way: its token, and what Redis held when it began.
+
+    `pending`: Postgres has not seen that. `revision`: as Redis has it; empty if there was nothing, where a lease
+    with the token is now.
+    """
 
     token: str
     pending: bool
+    revision: str
 
 
 class Intents:
@@ -56,11 +61,13 @@ class Intents:
         self._under_way.add(member.encode())
         try:
             trace = ("ZADD", names.INTENTS, now_ms(), member)
-            _, pending = (accept(reply) for reply in await self._client.pipeline((trace, begin(ref, token))))
+            _, (pending, revision) = (
+                accept(reply) for reply in await self._client.pipeline((trace, begin(ref, token)))
+            )
         except BaseException:
             self.abandon(ref, token)
             raise
-        return Begun(token, pending=bool(pending))
+        return Begun(token, pending=bool(pending), revision=revision.decode(errors="replace"))
 
     def token(self) -> str:
         """Make a token for a write, or for leases, that nobody else has."""

@@ -10,7 +10,7 @@ from affix_server.storage.entries import Entry, Pending, TaskEntry, Tombstone
 from affix_server.storage.redis import names
 from affix_server.storage.redis.client import RedisClient, Script, accept
 from affix_server.storage.redis.connection import Command, Reply
-from affix_server.storage.redis.hashes import CorruptEntryError, entry_fields, parse_entry, parse_task
+from affix_server.storage.redis.hashes import CorruptEntryError, entry_fields, leases, parse_entry, parse_task
 from affix_server.storage.redis.publishing import NO_LEASE, PEND, TOMBSTONE_TTL_SECONDS, index_key, put, write_keys
 
 LOOK = Script("look")
@@ -22,7 +22,7 @@ class Seen:
     """What Redis knows of a key at one moment.
 
     `pending`: Postgres has not seen the entry. `denied`: a complete index says that there is no such
-    attachment. `now_us`: Redis' clock.
+    attachment. `leases`: who may put something where nothing is. `now_us`: Redis' clock.
     """
 
     entry: Entry | None
@@ -31,6 +31,7 @@ class Seen:
     provisional: bool
     task: TaskEntry | None
     denied: bool
+    leases: frozenset[str]
     now_us: int
 
 
@@ -54,6 +55,7 @@ class PendingWrites:
             provisional=b"provisional" in fields,
             task=_task(ref.task_id, task),
             denied=bool(is_complete) and score is None,
+            leases=leases(fields),
             now_us=int(now),
         )
 

@@ -3,7 +3,7 @@
 --
 -- KEYS 1 entry or task, 2 writes of the key under way
 -- ARGV 1 token of the write, 2 TTL of the lease in seconds, 3 how long the write takes at most, in ms
--- Returns 1 if Postgres has not seen what is there, 0 otherwise.
+-- Returns {1 if Postgres has not seen what is there, 0 otherwise; the revision of what is there, '' if there is none}
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
@@ -14,8 +14,8 @@ local leases = redis.pcall('HGET', KEYS[1], 'leases')
 if leases and leases.err then
   redis.call('DEL', KEYS[1])
 elseif not leases and redis.call('EXISTS', KEYS[1]) == 1 then
-  return redis.call('HEXISTS', KEYS[1], 'pending')
+  return { redis.call('HEXISTS', KEYS[1], 'pending'), redis.call('HGET', KEYS[1], 'revision') or '' }
 end
 redis.call('HSET', KEYS[1], 'leases', '1', ARGV[1], '1')
 redis.call('EXPIRE', KEYS[1], ARGV[2])
-return 0
+return { 0, '' }
