@@ -16,7 +16,6 @@ from affix_server.storage.entries import Entry, Pending, TaskTombstone, Tombston
 from affix_server.storage.events import attachment_event
 from affix_server.storage.postgres.database import Database
 from affix_server.storage.redis.pending import PendingWrites, Seen
-from affix_server.storage.redis.publishing import announce
 from affix_server.storage.revisions import Revisions
 from affix_server.storage.trust import Trust
 
@@ -53,8 +52,9 @@ class Acceptor:
         while asyncio.get_running_loop().time() < until:
             seen = await self._pending.look(write.ref)
             pending = self._decide(write, seen, fault)
-            told = announce(attachment_event(pending.entry, write.written_by))
-            if await self._pending.keep(pending, seen, told):
+            overwrites = isinstance(seen.entry, Attachment)
+            change = attachment_event(pending.entry, write.written_by, overwrites=overwrites)
+            if await self._pending.keep(pending, seen, change):
                 self._revisions.observe(pending.entry.revision)
                 return pending.entry
             await asyncio.sleep(_TURN_SECONDS)

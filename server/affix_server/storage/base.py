@@ -14,11 +14,12 @@ CircuitOpenError. Others are named with the method. (design/storage.md)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
 from affix_server.domain import (
     Attachment,
+    AttachmentEvent,
     AttachmentType,
     Content,
     CountedTask,
@@ -31,6 +32,7 @@ from affix_server.domain import (
     TaskChanges,
     TaskPage,
     TaskQuery,
+    Watched,
     WrittenTask,
 )
 
@@ -71,6 +73,19 @@ class Attachments(Protocol):
 
     async def delete(self, ref: Ref, deleted_by: str) -> Deleted:
         """Delete one, content and all. Raises TaskNotFoundError, AttachmentNotFoundError."""
+        ...
+
+
+class AttachmentEvents(Protocol):
+    """What happens to attachments, as it happens."""
+
+    def watch(self, watched: Watched, resume_token: str | None) -> AsyncGenerator[Sequence[AttachmentEvent]]:
+        """Tell of what happens from now on, or since a token, without end; some at a time, the first is STARTED.
+
+        In order per key, and without gap or duplicate. Raises InvalidParamsError for what
+        is no token, ResumeTokenExpiredError when events may be missing, SlowWatcherError when they are not
+        taken as fast as they come, ShuttingDownError and StorageUnavailableError when it cannot go on here.
+        """
         ...
 
 

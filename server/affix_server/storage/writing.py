@@ -9,14 +9,13 @@ from affix_server.errors import CircuitOpenError, StorageUnavailableError, TaskN
 from affix_server.storage.acceptor import Acceptor
 from affix_server.storage.drainer import Drainer
 from affix_server.storage.entries import Entry, Write
-from affix_server.storage.events import attachment_event
 from affix_server.storage.ongoing import Ongoing
 from affix_server.storage.postgres.attachments import NO_LIMIT, AttachmentTable, Row
 from affix_server.storage.postgres.writer import GroupCommitWriter
 from affix_server.storage.redis.cache import Cache
 from affix_server.storage.redis.client import CacheUnavailableError
 from affix_server.storage.redis.intents import Intents
-from affix_server.storage.redis.publishing import announce
+from affix_server.storage.redis.publishing import Telling
 from affix_server.storage.trust import Trust
 
 
@@ -86,13 +85,13 @@ class AttachmentWriting:
     async def _publish(self, write: Write, row: Row, token: str) -> Done:
         """Step 3; a Redis that fails now is made up for before it is believed again."""
         try:
-            if row.entry is None:
+            change = row.change
+            if row.entry is None or change is None:
                 await self._show_what_is_there(write.ref)
                 await self._cache.run(self._intents.end(write.ref, token))
             else:
-                event = attachment_event(row.entry, write.written_by)
-                followed_by = [*announce(event), *self._intents.end(write.ref, token)]
-                await self._cache.publish(row.entry, token, followed_by)
+                telling = Telling(change, self._intents.hand_over(write.ref, token))
+                await self._cache.publish(row.entry, token, telling)
         except CacheUnavailableError:
             if row.entry is not None:
                 self._trust.doubt()  # whatever it was that Redis said: it lacks this write
@@ -105,7 +104,7 @@ class AttachmentWriting:
         if row.entry is None:
             await self._cache.forget(ref)
         else:
-            await self._cache.republish([row.entry])
+            await self._cache.republish([(row.entry, None)])
 
     async def _write_past_redis(self, write: Write) -> Done:
         """While Redis is away: commit, and answer when nobody believes a Redis that lacks it."""
