@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Generator, Mapping
-from contextlib import aclosing
 from typing import Any, NoReturn, Self, cast
 
 import grpc
@@ -89,31 +88,41 @@ def _refuse_stream(*_args: Any, **_options: Any) -> NoReturn:
 
 
 class _LocalStream:
-    """What a multi-callable of a stream returns: something to iterate over, once."""
+    """What a multi-callable of a stream returns: something to iterate over, once, and to cancel."""
 
-    __slots__ = ("_responses",)
+    __slots__ = ("_ending", "_responses")
 
-    def __init__(self, responses: AsyncGenerator[Any]) -> None:
+    def __init__(self, responses: AsyncGenerator[Any], ending: set[asyncio.Task[None]]) -> None:
         self._responses = responses
+        self._ending = ending
 
-    async def __aiter__(self) -> AsyncIterator[Any]:
-        async with aclosing(self._responses) as responses:
-            async for response in responses:
-                yield response
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self._responses
+
+    def cancel(self) -> bool:
+        """End the stream, which nobody is waiting for a response of."""
+        task = asyncio.get_running_loop().create_task(self._end())
+        self._ending.add(task)  # a task that nobody holds may be lost before its end
+        task.add_done_callback(self._ending.discard)
+        return True
+
+    async def _end(self) -> None:
+        await self._responses.aclose()
 
 
 class _LocalUnaryStream:
     """A streaming method of this process, in the shape of grpc.aio.UnaryStreamMultiCallable."""
 
-    __slots__ = ("_behavior",)
+    __slots__ = ("_behavior", "_ending")
 
     def __init__(self, handler: Handler | None) -> None:
         # The stubs type handlers for servers that are not asyncio's.
         behavior = cast("StreamBehavior | None", handler.unary_stream if handler is not None else None)
         self._behavior = behavior or _unimplemented_stream
+        self._ending: set[asyncio.Task[None]] = set()
 
     def __call__(self, request: Any, *, timeout: float | None = None, metadata: Any = None, **_options: Any) -> Any:
-        return _LocalStream(self._behavior(request, LocalContext(metadata or (), timeout)))
+        return _LocalStream(self._behavior(request, LocalContext(metadata or (), timeout)), self._ending)
 
 
 async def _unimplemented_stream(request: Any, context: Any) -> AsyncGenerator[Any]:
@@ -123,7 +132,7 @@ async def _unimplemented_stream(request: Any, context: Any) -> AsyncGenerator[An
 class LocalChannel(grpc.aio.Channel):
     """Reaches the methods of this process by their paths. It is always ready, and closing it does nothing.
 
-    A stream from here ends when whoever iterates over it is cancelled or closes the iterator.
+    A stream from here ends when whoever waits for its next response is cancelled, or by `cancel`.
     """
 
     def __init__(self, handlers: Mapping[str, Handler]) -> None:

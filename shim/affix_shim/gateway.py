@@ -8,8 +8,8 @@ from typing import Final
 from grpc.aio import AioRpcError, Channel
 from msgspec import Raw
 
-from affix_shim.errors import Asked, method_not_found, to_json_rpc
-from affix_shim.methods import METHODS, Stubs
+from affix_shim.errors import Asked, method_not_found, needs_websocket, to_json_rpc
+from affix_shim.methods import METHODS, NEED_WEBSOCKET, Stubs
 from affix_shim.params import open_params
 from affix_shim.results import Result
 from affix_shim.violations import Violation, invalid_params
@@ -54,7 +54,7 @@ class Gateway:
         """Carry out a call with the parameters `text` (empty when absent). Raises JsonRpcError."""
         bound = self._bound.get(name)
         if bound is None:
-            raise method_not_found(name)
+            raise needs_websocket(name) if name in NEED_WEBSOCKET else method_not_found(name)
         method, rpc = bound
         violations = list(caller.violations)
         params = open_params(text, violations)

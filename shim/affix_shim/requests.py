@@ -32,6 +32,7 @@ _ORDER_BY: Final = {
     "status": tasks.TASK_ORDER_BY_STATUS,
     "assignedTo": tasks.TASK_ORDER_BY_ASSIGNED_TO,
 }
+_VIEWS: Final = {"full": attachments.ATTACHMENT_VIEW_FULL, "metadata": attachments.ATTACHMENT_VIEW_METADATA}
 _ORDERS: Final = {"asc": tasks.SORT_ORDER_ASC, "desc": tasks.SORT_ORDER_DESC}
 
 # Which parameters carry the content of which type.
@@ -113,6 +114,16 @@ def batch_get_attachments(params: Params) -> attachments.BatchGetAttachmentsRequ
         item.close()
         request.requests.add(task_id=task_id, key=key)
     return request
+
+
+def watch_attachments(params: Params) -> attachments.WatchAttachmentsRequest:
+    """Read taskId, keyPrefix, resumeToken, view. All optional."""
+    return attachments.WatchAttachmentsRequest(
+        task_id=params.string("taskId"),
+        key_prefix=params.string("keyPrefix"),
+        resume_token=params.string("resumeToken"),
+        view=params.word("view", _VIEWS) or attachments.ATTACHMENT_VIEW_UNSPECIFIED,
+    )
 
 
 def create_task(params: Params) -> tasks.CreateTaskRequest:

@@ -18,7 +18,17 @@ from affix_shim.times import print_time
 
 Result = dict[str, object]
 
+# An event that moves the resume token and tells of nothing else.
+PROGRESS: Final = "progress"
 _TYPE_WORDS: Final = {number: word for word, number in TYPES.items()}
+_EVENT_WORDS: Final = {
+    attachments.ATTACHMENT_EVENT_KIND_STARTED: "started",
+    attachments.ATTACHMENT_EVENT_KIND_CREATED: "created",
+    attachments.ATTACHMENT_EVENT_KIND_OVERWRITTEN: "overwritten",
+    attachments.ATTACHMENT_EVENT_KIND_DELETED: "deleted",
+    attachments.ATTACHMENT_EVENT_KIND_TASK_DELETED: "task_deleted",
+    attachments.ATTACHMENT_EVENT_KIND_PROGRESS: PROGRESS,
+}
 _STATUS_WORDS: Final = {number: word for word, number in STATUSES.items()}
 
 
@@ -100,6 +110,23 @@ def delete_attachment(response: attachments.DeleteAttachmentResponse) -> Result:
 def batch_get_attachments(response: attachments.BatchGetAttachmentsResponse) -> Result:
     """Print the attachments, in the order of the request."""
     return {"attachments": [_attachment(each) for each in response.attachments]}
+
+
+def watch_attachments(response: attachments.WatchAttachmentsResponse) -> Result:
+    """Print an event, but for its resume token."""
+    event: Result = {"type": _EVENT_WORDS[response.kind]}
+    if not response.task_id:
+        return event
+    event["taskId"] = response.task_id
+    if response.key:
+        event |= {"key": response.key, "attachmentId": response.attachment_id}
+    if response.type:
+        event["attachmentType"] = _TYPE_WORDS[response.type]
+    event |= {"writtenBy": response.written_by, "writtenAt": print_time(response.written_at)}
+    event["revision"] = response.revision
+    if response.HasField("attachment"):
+        event["attachment"] = _attachment(response.attachment)
+    return event
 
 
 def _task(stored: tasks.Task) -> Result:

@@ -15,7 +15,7 @@ import grpc
 from affix.v1 import attachments_pb2 as pb
 from affix.v1.attachments_pb2_grpc import AttachmentServiceStub
 from tests.harness.grpc_errors import call_error
-from tests.harness.grpc_messages import METHODS, TYPE_WORDS
+from tests.harness.grpc_messages import METHODS
 from tests.harness.wire import CallError, Result
 
 _PATIENCE_SECONDS = 10.0
@@ -112,7 +112,8 @@ def _from_message(response: pb.WatchAttachmentsResponse) -> Result:
     if response.key:
         event |= {"key": response.key, "attachmentId": response.attachment_id}
     if response.type:
-        event["attachmentType"] = TYPE_WORDS[response.type]
+        name = pb.AttachmentType.Name(response.type)
+        event["attachmentType"] = name.removeprefix("ATTACHMENT_TYPE_").lower()
     event["writtenBy"] = response.written_by
     event["writtenAt"] = _time(response.written_at.ToMilliseconds())
     event["revision"] = response.revision
