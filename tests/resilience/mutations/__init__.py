@@ -6,7 +6,7 @@ mechanism that nobody needs, or a test that is missing.
 
 from __future__ import annotations
 
-from tests.resilience.mutations import in_background, in_postgres, in_redis, in_servers
+from tests.resilience.mutations import in_background, in_postgres, in_redis, in_servers, in_watching
 from tests.resilience.mutations.patching import Mutation
 
 MUTATIONS: tuple[Mutation, ...] = (
@@ -14,4 +14,5 @@ MUTATIONS: tuple[Mutation, ...] = (
     *in_postgres.MUTATIONS,
     *in_servers.MUTATIONS,
     *in_background.MUTATIONS,
+    *in_watching.MUTATIONS,
 )
