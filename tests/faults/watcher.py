@@ -24,7 +24,7 @@ _QUIET = frozenset({pb.ATTACHMENT_EVENT_KIND_STARTED, pb.ATTACHMENT_EVENT_KIND_P
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """From the last sign of life to a new beginning: the watcher was told that it may have missed something."""
+    """From the last that the watcher was told of to a new beginning: it was told that it may have missed something."""
 
     begin: float
     end: float
@@ -70,7 +70,7 @@ class Watcher:
         self._chance = random.Random(seed)  # noqa: S311 - replayed, not secret
         self._token: str | None = None
         self._heard = asyncio.Event()
-        self._awake = time.monotonic()
+        self._up_to = time.monotonic()
         self.started = asyncio.Event()
 
     async def watch(self) -> None:
@@ -106,9 +106,14 @@ class Watcher:
     def _take(self, response: pb.WatchAttachmentsResponse) -> None:
         now = time.monotonic()
         if self._token is None and self.started.is_set():
-            self.record.gaps.append(Gap(self._awake, now))
+            self.record.gaps.append(Gap(self._up_to, now))
             self.record.stretches.append(defaultdict(list))
-        self._token, self._awake = response.resume_token, now
+        if self._token is None:
+            self._up_to = now
+        elif response.HasField("written_at"):
+            # Not now: it may lag behind what is written.
+            self._up_to = response.written_at.ToMilliseconds() / 1000 - time.time() + now
+        self._token = response.resume_token
         self.started.set()
         if response.key == "sentinel":
             self._heard.set()
