@@ -18,10 +18,12 @@ from tests.harness.grpc_wire import OPTIONS, GrpcWire
 from tests.harness.jsonrpc_wire import JsonRpcWire
 from tests.harness.service import INSTANCE, MAX_CONTENT_BYTES, MAX_MESSAGE_BYTES, Service, migrate, serving, shimming
 from tests.harness.stores import Flush
+from tests.harness.watches import GrpcWatcher, SseWatcher, Watcher, WebSocketWatcher
 from tests.harness.wire import Wire
 
 WIRES = ("grpc", "jsonrpc", "jsonrpc-shim")
 JSONRPC_WIRES = WIRES[1:]
+WATCHERS = ("grpc", "websocket", "websocket-shim", "sse", "sse-shim")
 
 
 @pytest.fixture(scope="session")
@@ -110,6 +112,23 @@ def wire(request: pytest.FixtureRequest, wires: dict[str, Wire]) -> Wire:
 def jsonrpc(request: pytest.FixtureRequest, jsonrpc_wires: dict[str, JsonRpcWire]) -> JsonRpcWire:
     """Each of the JSON-RPC wires in turn, for what gRPC's types cannot even say."""
     return jsonrpc_wires[request.param]
+
+
+@pytest.fixture(scope="session")
+def watchers(
+    server: Service, shim_url: str, channel: grpc.aio.Channel, http: aiohttp.ClientSession
+) -> dict[str, Watcher]:
+    """Every way to watch."""
+    ways: list[Watcher] = [GrpcWatcher(channel)]
+    for where, url in (("", server.url), ("-shim", shim_url)):
+        ways += [WebSocketWatcher(f"websocket{where}", url, http), SseWatcher(f"sse{where}", url, http)]
+    return {way.name: way for way in ways}
+
+
+@pytest.fixture(params=WATCHERS)
+def watcher(request: pytest.FixtureRequest, watchers: dict[str, Watcher]) -> Watcher:
+    """Each way to watch in turn."""
+    return watchers[request.param]
 
 
 @pytest.fixture

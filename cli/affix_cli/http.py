@@ -86,6 +86,7 @@ async def serving(app: web.Application, listen: str, *, grace_seconds: float) ->
             yield f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}"
         finally:
             await site.stop()
+            await app.shutdown()  # what would go on for ever ends; the runner does this too late
             await calls.finished(grace_seconds)
     finally:
         await runner.cleanup()

@@ -16,12 +16,12 @@ from affix.v1 import attachments_pb2, tasks_pb2
 from affix_server.calls import Interceptor
 from affix_server.config import NO_POSTGRES, Settings
 from affix_server.errors import StartError, StorageUnavailableError
-from affix_server.handlers import Handler, method_handlers
+from affix_server.handlers import Handler, Interceptors, method_handlers
 from affix_server.health import HealthServicer, Usable
-from affix_server.interceptors.deadline import bound_time
+from affix_server.interceptors.deadline import bound_stream, bound_time
 from affix_server.interceptors.decoding import refuse_undecodable
-from affix_server.interceptors.errors import map_errors
-from affix_server.interceptors.metrics import count_calls
+from affix_server.interceptors.errors import map_errors, map_stream_errors
+from affix_server.interceptors.metrics import CallMetrics
 from affix_server.interceptors.rate_limit import limit_rate
 from affix_server.local_channel import LocalChannel
 from affix_server.rate_limits import RateLimits, connection_pool, limits_of
@@ -30,6 +30,7 @@ from affix_server.services.attachments import AttachmentServicer
 from affix_server.services.caller import Callers
 from affix_server.services.tasks import TaskServicer
 from affix_server.storage.redis.client import Address, RedisClient
+from affix_server.storage.watching import Watching
 from affix_server.stores import RedisOnlyStorage, Storage, open_redis_only, open_storage
 
 _DRAIN_SECONDS = 10.0
@@ -41,16 +42,20 @@ _PROBE_SECONDS = 1.0
 class Server:
     """A server that is up: on its port, and for this process through a channel."""
 
-    def __init__(self, channel: LocalChannel, server: grpc.aio.Server, health: HealthServicer, address: str) -> None:
+    def __init__(
+        self, channel: LocalChannel, server: grpc.aio.Server, health: HealthServicer, watching: Watching, address: str
+    ) -> None:
         """Made by `open_server`."""
         self.channel = channel
         self.grpc_address = address
         self._server = server
         self._health = health
+        self._watching = watching
 
     async def drain(self) -> None:
-        """Take no more calls on the port; those under way finish, for at most ten seconds."""
+        """Take no more calls on the port; those under way finish, for at most ten seconds. Watches end at once."""
         self._health.drain()
+        await self._watching.close()
         await self._server.stop(_DRAIN_SECONDS)
 
 
@@ -68,7 +73,7 @@ async def open_server(settings: Settings, registry: CollectorRegistry) -> AsyncI
         health = HealthServicer(tuple(services), _stores(storage))
         services |= _health_service(health)
         server, address = await _serve(settings, services)
-        opened = Server(LocalChannel(_by_path(services)), server, health, address)
+        opened = Server(LocalChannel(_by_path(services)), server, health, storage.watching, address)
         stack.push_async_callback(opened.drain)
         yield opened
 
@@ -78,15 +83,20 @@ def _services(
 ) -> dict[str, dict[str, Handler]]:
     """Build the handlers of our services, by service and method: what both wires call."""
     callers, limit = Callers(settings.instance_id), settings.max_content_bytes
-    interceptors = (
-        map_errors,
-        count_calls(registry),
-        bound_time(settings.operation_timeout_seconds),
-        rate_limit,
-        refuse_undecodable,
+    metrics = CallMetrics(registry)
+    interceptors = Interceptors(
+        calls=(
+            map_errors,
+            metrics.count_calls,
+            bound_time(settings.operation_timeout_seconds),
+            rate_limit,
+            refuse_undecodable,
+        ),
+        streams=(map_stream_errors, metrics.count_streams, bound_stream),
+        opening=(rate_limit, refuse_undecodable),
     )
     attachment_service = attachments_pb2.DESCRIPTOR.services_by_name["AttachmentService"]
-    attachment_servicer = AttachmentServicer(storage.attachments, callers, max_content_bytes=limit)
+    attachment_servicer = AttachmentServicer(storage.attachments, storage.watching, callers, max_content_bytes=limit)
     task_service = tasks_pb2.DESCRIPTOR.services_by_name["TaskService"]
     task_servicer = TaskServicer(storage.tasks, callers, max_content_bytes=limit)
     return {
@@ -129,7 +139,7 @@ async def _answers(client: RedisClient) -> bool:
 
 def _health_service(health: HealthServicer) -> dict[str, dict[str, Handler]]:
     service = health_pb2.DESCRIPTOR.services_by_name["Health"]
-    return {service.full_name: method_handlers(service, health, ())}
+    return {service.full_name: method_handlers(service, health, Interceptors())}
 
 
 async def _serve(settings: Settings, services: Mapping[str, dict[str, Handler]]) -> tuple[grpc.aio.Server, str]:

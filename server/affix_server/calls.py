@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
@@ -30,6 +30,8 @@ class CallContext(Protocol):
 
 
 Behavior = Callable[[Any, Any], Awaitable[Any]]
+# Of a method that answers with a stream.
+StreamBehavior = Callable[[Any, Any], AsyncGenerator[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +51,4 @@ class Method:
 # cost no look-up per call, and hold for calls within the process too
 # (docs/decisions/0005-interceptors-wrap-behaviours.md).
 Interceptor = Callable[[Method, Behavior], Behavior]
+StreamInterceptor = Callable[[Method, StreamBehavior], StreamBehavior]

@@ -10,6 +10,7 @@ from affix.v1 import attachments_pb2 as pb
 from affix.v1 import tasks_pb2 as tasks_pb
 from affix_server.domain import (
     Attachment,
+    AttachmentEvent,
     AttachmentType,
     BinaryContent,
     Content,
@@ -17,6 +18,7 @@ from affix_server.domain import (
     Created,
     Deleted,
     DeletedTask,
+    EventKind,
     JsonContent,
     MarkdownContent,
     Page,
@@ -52,6 +54,16 @@ _ORDER_BY = {
     tasks_pb.TASK_ORDER_BY_PRIORITY: TaskOrderBy.PRIORITY,
     tasks_pb.TASK_ORDER_BY_STATUS: TaskOrderBy.STATUS,
     tasks_pb.TASK_ORDER_BY_ASSIGNED_TO: TaskOrderBy.ASSIGNED_TO,
+}
+
+
+_EVENT_KINDS = {
+    EventKind.STARTED: pb.ATTACHMENT_EVENT_KIND_STARTED,
+    EventKind.CREATED: pb.ATTACHMENT_EVENT_KIND_CREATED,
+    EventKind.OVERWRITTEN: pb.ATTACHMENT_EVENT_KIND_OVERWRITTEN,
+    EventKind.DELETED: pb.ATTACHMENT_EVENT_KIND_DELETED,
+    EventKind.TASK_DELETED: pb.ATTACHMENT_EVENT_KIND_TASK_DELETED,
+    EventKind.PROGRESS: pb.ATTACHMENT_EVENT_KIND_PROGRESS,
 }
 
 
@@ -153,6 +165,24 @@ def encode_found(ref: Ref, found: Attachment | None) -> pb.BatchGetEntry:
     if found is None:
         return pb.BatchGetEntry(not_found=pb.AttachmentRef(task_id=ref.task_id, key=ref.key))
     return pb.BatchGetEntry(attachment=encode_attachment(found))
+
+
+def encode_event(event: AttachmentEvent, attachment: Attachment | None) -> pb.WatchAttachmentsResponse:
+    """Return the message of an event, with the attachment that it tells of, if that is to be sent along."""
+    if event.kind in {EventKind.STARTED, EventKind.PROGRESS}:
+        return pb.WatchAttachmentsResponse(resume_token=event.resume_token, kind=_EVENT_KINDS[event.kind])
+    return pb.WatchAttachmentsResponse(
+        resume_token=event.resume_token,
+        kind=_EVENT_KINDS[event.kind],
+        task_id=event.task_id,
+        key=event.key,
+        attachment_id=event.id,
+        type=_TYPE_NUMBERS[event.type] if event.type is not None else pb.ATTACHMENT_TYPE_UNSPECIFIED,
+        written_by=event.by,
+        written_at=_timestamp(event.at),
+        revision=event.revision,
+        attachment=encode_attachment(attachment) if attachment is not None else None,
+    )
 
 
 def encode_deleted(deleted: Deleted) -> pb.DeleteAttachmentResponse:

@@ -75,6 +75,7 @@ class Settings(BaseSettings):
     get_rate_limit: RateLimit = Field(NO_LIMIT, description="calls of GetAttachment per caller")
     list_rate_limit: RateLimit = Field(NO_LIMIT, description="calls of ListAttachments per caller")
     batch_get_rate_limit: RateLimit = Field(NO_LIMIT, description="calls of BatchGetAttachments per caller")
+    watch_rate_limit: RateLimit = Field(NO_LIMIT, description="watches begun per caller")
     task_create_rate_limit: RateLimit = Field(NO_LIMIT, description="calls of CreateTask per caller")
     task_get_rate_limit: RateLimit = Field(NO_LIMIT, description="calls of GetTask per caller")
     task_update_rate_limit: RateLimit = Field(NO_LIMIT, description="calls of UpdateTask per caller")

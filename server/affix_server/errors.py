@@ -92,6 +92,18 @@ class CircuitOpenError(AffixError):
         self.retry_after_ms = retry_after_ms
 
 
+class ResumeTokenExpiredError(AffixError):
+    """Events since a resume token may be missing: it is too old, or the stream of events was lost."""
+
+
+class SlowWatcherError(AffixError):
+    """A watcher has not taken its events as fast as they came; it can resume from its last token."""
+
+
+class ShuttingDownError(AffixError):
+    """The server is stopping; a watcher can resume elsewhere from its last token."""
+
+
 class RateLimitedError(AffixError):
     """The caller has used up its allowance of this method."""
 

@@ -2,36 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import grpc
 from google.protobuf.message_factory import GetMessageClass
 
-from affix_server.calls import Behavior, Interceptor, Method
+from affix_server.calls import Behavior, CallContext, Interceptor, Method, StreamBehavior, StreamInterceptor
 from affix_server.interceptors.decoding import tolerant_deserializer
 
 # In quotes, because it is generic in the stubs only.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
-def method_handlers(descriptor: Any, servicer: object, interceptors: Sequence[Interceptor]) -> dict[str, Handler]:
-    """Return a handler a method, by name: the servicer's, with the interceptors around it, first outermost.
+@dataclass(frozen=True, slots=True)
+class Interceptors:
+    """What is around the methods of a service, first outermost.
 
-    `descriptor` is a service's, as the generated modules hold it. Nothing is
-    wrapped around a streaming method; only grpc.health.v1 has one.
+    A method that answers with a stream has `streams` around all of it, and `opening`
+    around its beginning: what is done there is done before anything is streamed.
+    """
+
+    calls: Sequence[Interceptor] = ()
+    streams: Sequence[StreamInterceptor] = ()
+    opening: Sequence[Interceptor] = ()
+
+
+def method_handlers(descriptor: Any, servicer: object, interceptors: Interceptors) -> dict[str, Handler]:
+    """Return a handler a method, by name: the servicer's, with the interceptors around it.
+
+    `descriptor` is a service's, as the generated modules hold it.
     """
     handlers: dict[str, Handler] = {}
-    for method in descriptor.methods:
+    for described in descriptor.methods:
+        method = Method(descriptor.full_name, described.name)
         behavior = getattr(servicer, method.name)
-        deserializer = tolerant_deserializer(GetMessageClass(method.input_type))
-        serializer = GetMessageClass(method.output_type).SerializeToString
-        if method.server_streaming:
-            handlers[method.name] = grpc.unary_stream_rpc_method_handler(
-                behavior, GetMessageClass(method.input_type).FromString, serializer
-            )
+        deserializer = tolerant_deserializer(GetMessageClass(described.input_type))
+        serializer = GetMessageClass(described.output_type).SerializeToString
+        if described.server_streaming:
+            stream = _stream(method, behavior, interceptors)
+            handlers[method.name] = grpc.unary_stream_rpc_method_handler(stream, deserializer, serializer)
         else:
-            wrapped = _wrap(Method(descriptor.full_name, method.name), behavior, interceptors)
+            wrapped = _wrap(method, behavior, interceptors.calls)
             handlers[method.name] = grpc.unary_unary_rpc_method_handler(wrapped, deserializer, serializer)
     return handlers
 
@@ -40,3 +54,20 @@ def _wrap(method: Method, behavior: Behavior, interceptors: Sequence[Interceptor
     for interceptor in reversed(interceptors):
         behavior = interceptor(method, behavior)
     return behavior
+
+
+def _stream(method: Method, behavior: StreamBehavior, interceptors: Interceptors) -> StreamBehavior:
+    async def begin(request: Any, context: CallContext) -> AsyncGenerator[Any]:
+        return behavior(request, context)
+
+    opened = _wrap(method, begin, interceptors.opening)
+
+    async def stream(request: Any, context: CallContext) -> AsyncGenerator[Any]:
+        async with aclosing(await opened(request, context)) as responses:
+            async for response in responses:
+                yield response
+
+    whole: StreamBehavior = stream
+    for interceptor in reversed(interceptors.streams):
+        whole = interceptor(method, whole)
+    return whole

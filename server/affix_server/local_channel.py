@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Generator, Mapping
-from typing import Any, NoReturn, Self
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Generator, Mapping
+from typing import Any, NoReturn, Self, cast
 
 import grpc
 from grpc.aio import AioRpcError, Metadata
 
-from affix_server.calls import Behavior
+from affix_server.calls import Behavior, StreamBehavior
 from affix_server.handlers import Handler
 
 # The address of whom a caller in this process calls for: the shim sends its HTTP client's. Believed here alone;
@@ -84,13 +84,56 @@ async def _unimplemented(_request: Any, context: Any) -> NoReturn:
 
 
 def _refuse_stream(*_args: Any, **_options: Any) -> NoReturn:
-    raise AioRpcError(
-        grpc.StatusCode.UNIMPLEMENTED, Metadata(), Metadata(), details="Streaming calls need a channel over the network"
-    )
+    raise AioRpcError(grpc.StatusCode.UNIMPLEMENTED, Metadata(), Metadata(), details="Requests cannot be streamed here")
+
+
+class _LocalStream:
+    """What a multi-callable of a stream returns: something to iterate over, once, and to cancel."""
+
+    __slots__ = ("_ending", "_responses")
+
+    def __init__(self, responses: AsyncGenerator[Any], ending: set[asyncio.Task[None]]) -> None:
+        self._responses = responses
+        self._ending = ending
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self._responses
+
+    def cancel(self) -> bool:
+        """End the stream, which nobody is waiting for a response of."""
+        task = asyncio.get_running_loop().create_task(self._end())
+        self._ending.add(task)  # a task that nobody holds may be lost before its end
+        task.add_done_callback(self._ending.discard)
+        return True
+
+    async def _end(self) -> None:
+        await self._responses.aclose()
+
+
+class _LocalUnaryStream:
+    """A streaming method of this process, in the shape of grpc.aio.UnaryStreamMultiCallable."""
+
+    __slots__ = ("_behavior", "_ending")
+
+    def __init__(self, handler: Handler | None) -> None:
+        # The stubs type handlers for servers that are not asyncio's.
+        behavior = cast("StreamBehavior | None", handler.unary_stream if handler is not None else None)
+        self._behavior = behavior or _unimplemented_stream
+        self._ending: set[asyncio.Task[None]] = set()
+
+    def __call__(self, request: Any, *, timeout: float | None = None, metadata: Any = None, **_options: Any) -> Any:
+        return _LocalStream(self._behavior(request, LocalContext(metadata or (), timeout)), self._ending)
+
+
+async def _unimplemented_stream(request: Any, context: Any) -> AsyncGenerator[Any]:
+    yield await _unimplemented(request, context)
 
 
 class LocalChannel(grpc.aio.Channel):
-    """Reaches the unary methods of this process by their paths. It is always ready, and closing it does nothing."""
+    """Reaches the methods of this process by their paths. It is always ready, and closing it does nothing.
+
+    A stream from here ends when whoever waits for its next response is cancelled, or by `cancel`.
+    """
 
     def __init__(self, handlers: Mapping[str, Handler]) -> None:
         """Serve handlers by path, `/package.Service/Method`."""
@@ -100,12 +143,15 @@ class LocalChannel(grpc.aio.Channel):
         """Return what calls a method (grpc.aio.Channel.unary_unary)."""
         return _LocalUnaryUnary(self._handlers.get(method))
 
-    def unary_stream(self, *_args: Any, **_options: Any) -> Any:
+    def unary_stream(self, method: str, *_args: Any, **_options: Any) -> Any:
+        """Return what calls a method that answers with a stream (grpc.aio.Channel.unary_stream)."""
+        return _LocalUnaryStream(self._handlers.get(method))
+
+    def stream_unary(self, *_args: Any, **_options: Any) -> Any:
         """Return what refuses to be called: generated stubs ask for all methods of a service."""
         return _refuse_stream
 
-    stream_unary = unary_stream
-    stream_stream = unary_stream
+    stream_stream = stream_unary
 
     async def close(self, grace: float | None = None) -> None:
         """Do nothing: the handlers belong to the server."""

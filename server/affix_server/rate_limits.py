@@ -30,6 +30,7 @@ SETTINGS = {
     "ListAttachments": "list_rate_limit",
     "DeleteAttachment": "delete_rate_limit",
     "BatchGetAttachments": "batch_get_rate_limit",
+    "WatchAttachments": "watch_rate_limit",
     "CreateTask": "task_create_rate_limit",
     "GetTask": "task_get_rate_limit",
     "UpdateTask": "task_update_rate_limit",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import grpc
@@ -13,13 +13,15 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from affix_server.errors import (
-    AffixError,
     AttachmentNotFoundError,
     CircuitOpenError,
     ConflictError,
     DeadlineExceededError,
     InvalidParamsError,
     RateLimitedError,
+    ResumeTokenExpiredError,
+    ShuttingDownError,
+    SlowWatcherError,
     StorageUnavailableError,
     TaskNotFoundError,
 )
@@ -36,12 +38,31 @@ _FAILURES = {
     "BatchGetAttachments": "Failed to retrieve attachments",
     "BatchCreateAttachments": "Failed to store attachments",
     "BatchDeleteAttachments": "Failed to delete attachments",
+    "WatchAttachments": "Failed to watch attachments",
     "CreateTask": "Failed to store task",
     "GetTask": "Failed to retrieve task",
     "UpdateTask": "Failed to update task",
     "ListTasks": "Failed to retrieve tasks",
     "CompleteTask": "Failed to complete task",
     "DeleteTask": "Failed to delete task",
+}
+# Why a watch ends: code, message, reason.
+_WATCH_ENDS: dict[type[BaseException], tuple[grpc.StatusCode, str, str]] = {
+    ResumeTokenExpiredError: (
+        grpc.StatusCode.OUT_OF_RANGE,
+        "Events may be missing: read again what matters and watch anew, without a resume token",
+        "RESUME_TOKEN_EXPIRED",
+    ),
+    SlowWatcherError: (
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "Events came faster than they were taken: resume from the last token",
+        "SLOW_WATCHER",
+    ),
+    ShuttingDownError: (
+        grpc.StatusCode.UNAVAILABLE,
+        "The server is shutting down: resume elsewhere from the last token",
+        "SHUTTING_DOWN",
+    ),
 }
 _NOT_FOUND = {
     "DeleteAttachment": "Attachment '{key}' not found for task {task_id}",
@@ -77,9 +98,10 @@ def wire_error(fault: BaseException, method: str, request: object) -> WireError:
 
     Anything but an AffixError is our bug, and none of its text is in the result.
     """
-    if not isinstance(fault, AffixError):
-        return _error(grpc.StatusCode.INTERNAL, "Internal error", "INTERNAL")
     subject = dict(_subject(request))
+    if type(fault) in _WATCH_ENDS:
+        code, message, reason = _WATCH_ENDS[type(fault)]
+        return _error(code, message, reason, **subject)
     match fault:
         case InvalidParamsError(violations=violations):
             message = "; ".join(f"{violation.field} {violation.description}" for violation in violations)
@@ -103,13 +125,17 @@ def wire_error(fault: BaseException, method: str, request: object) -> WireError:
         case RateLimitedError(retry_after_ms=ms):
             message = f"Too many calls: try again in {math.ceil(ms / 1000)} s"
             return _error(grpc.StatusCode.RESOURCE_EXHAUSTED, message, "RATE_LIMITED", _retry(ms), **subject)
-        case StorageUnavailableError(cause=cause):
-            late = isinstance(fault, DeadlineExceededError)
-            code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.UNAVAILABLE
-            reason = "DEADLINE_EXCEEDED" if late else "STORAGE_UNAVAILABLE"
-            message = _FAILURES.get(method, "Storage is unavailable")
-            return _error(code, message, reason, **subject, cause=cause)
+        case StorageUnavailableError():
+            return _storage_failure(fault, method, subject)
     return _error(grpc.StatusCode.INTERNAL, "Internal error", "INTERNAL")
+
+
+def _storage_failure(fault: StorageUnavailableError, method: str, subject: Mapping[str, str]) -> WireError:
+    late = isinstance(fault, DeadlineExceededError)
+    code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.UNAVAILABLE
+    reason = "DEADLINE_EXCEEDED" if late else "STORAGE_UNAVAILABLE"
+    message = _FAILURES.get(method, "Storage is unavailable")
+    return _error(code, message, reason, **subject, cause=fault.cause)
 
 
 def _subject(request: object) -> Iterator[tuple[str, str]]:

@@ -17,6 +17,7 @@ from affix_server.resilience import Circuit
 from affix_server.storage.acceptor import Acceptor
 from affix_server.storage.announcement import Announcement
 from affix_server.storage.drainer import Drainer
+from affix_server.storage.feed import Feed
 from affix_server.storage.postgres.attachments import AttachmentTable
 from affix_server.storage.postgres.database import Database, open_database
 from affix_server.storage.postgres.doubts import DoubtTable
@@ -26,10 +27,12 @@ from affix_server.storage.postgres.writer import GroupCommitWriter
 from affix_server.storage.reading import AttachmentReading
 from affix_server.storage.reconciler import Reconciler
 from affix_server.storage.redis import cache as redis_cache
+from affix_server.storage.redis import event_stream
 from affix_server.storage.redis import pending as redis_pending
 from affix_server.storage.redis import task_cache as redis_task_cache
 from affix_server.storage.redis.cache import Cache
 from affix_server.storage.redis.client import RedisClient
+from affix_server.storage.redis.event_stream import EventStream
 from affix_server.storage.redis.intents import Intents
 from affix_server.storage.redis.pending import PendingWrites
 from affix_server.storage.redis.task_cache import TaskCache
@@ -41,6 +44,7 @@ from affix_server.storage.revisions import Revisions
 from affix_server.storage.task_repository import TaskRepository
 from affix_server.storage.trust import Trust
 from affix_server.storage.watch import Watch
+from affix_server.storage.watching import Watching
 from affix_server.storage.writing import AttachmentWriting
 
 # A frozen store is found out well within an operation's time: it is the store's fault then, and there
@@ -67,6 +71,7 @@ class Storage:
     watch: Watch
     postgres_circuit: Circuit
     redis_circuit: Circuit
+    watching: Watching
 
 
 async def open_storage(settings: Settings, registry: CollectorRegistry, stack: AsyncExitStack) -> Storage:
@@ -77,7 +82,8 @@ async def open_storage(settings: Settings, registry: CollectorRegistry, stack: A
     postgres_circuit, redis_circuit = (_circuit(store, settings, registry) for store in ("postgres", "redis"))
     database = await _open_postgres(settings, postgres_circuit, stack)
     client = await _open_redis(settings, stack)
-    storage = _compose(settings, registry, database, client, postgres_circuit, redis_circuit)
+    watching = _open_watching(settings, registry, stack)
+    storage = _compose(settings, registry, database, client, watching, postgres_circuit, redis_circuit)
     await storage.watch.start()
     _background(stack, "group_commit", storage.writer.run())
     _background(stack, "reconciler", storage.reconciler.run())
@@ -95,6 +101,7 @@ class RedisOnlyStorage:
     attachments: RedisOnlyAttachments
     tasks: RedisOnlyTasks
     client: RedisClient
+    watching: Watching
 
 
 async def open_redis_only(settings: Settings, registry: CollectorRegistry, stack: AsyncExitStack) -> RedisOnlyStorage:
@@ -103,7 +110,8 @@ async def open_redis_only(settings: Settings, registry: CollectorRegistry, stack
     cache = Cache(client, Revisions(), ttl_seconds=0, registry=registry)
     task_cache, writes = TaskCache(client, ttl_seconds=0), PendingWrites(client, ttl_seconds=0)
     attachments = RedisOnlyAttachments(cache, task_cache, writes, max_message_bytes=settings.max_message_bytes)
-    return RedisOnlyStorage(attachments, RedisOnlyTasks(task_cache, attachments), client)
+    watching = _open_watching(settings, registry, stack)
+    return RedisOnlyStorage(attachments, RedisOnlyTasks(task_cache, attachments), client, watching)
 
 
 def _compose(
@@ -111,6 +119,7 @@ def _compose(
     registry: CollectorRegistry,
     database: Database,
     client: RedisClient,
+    watching: Watching,
     postgres_circuit: Circuit,
     redis_circuit: Circuit,
 ) -> Storage:
@@ -177,6 +186,7 @@ def _compose(
         watch=watch,
         postgres_circuit=postgres_circuit,
         redis_circuit=redis_circuit,
+        watching=watching,
     )
 
 
@@ -214,6 +224,22 @@ async def _open_redis(settings: Settings, stack: AsyncExitStack) -> RedisClient:
     except StorageUnavailableError as fault:
         raise StartError(f"cannot reach Redis (AFFIX_REDIS_URL): {fault.cause}") from None
     return client
+
+
+def _open_watching(settings: Settings, registry: CollectorRegistry, stack: AsyncExitStack) -> Watching:
+    """Make what reads events, on connections of its own: one waits for more, which would hold up everything else."""
+
+    def stream() -> EventStream:
+        client = RedisClient(
+            settings.redis_url or "",
+            reply_timeout=event_stream.BLOCK_SECONDS + _REDIS_LONGEST_SECONDS,
+            scripts=event_stream.SCRIPTS,
+        )
+        return EventStream(client)
+
+    watching = Watching(Feed(stream(), registry), stream())
+    stack.push_async_callback(watching.close)
+    return watching
 
 
 def _background(stack: AsyncExitStack, name: str, work: Coroutine[Any, Any, None]) -> None:

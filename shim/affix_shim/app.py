@@ -1,4 +1,4 @@
-"""The HTTP side: `POST /rpc`, and what operators and their probes ask for.
+"""The HTTP side: `POST /rpc`, `/ws`, `/events`, and what operators and their probes ask for.
 
 (design/contract.md, "Wires" and "JSON-RPC 2.0, the corners")
 """
@@ -20,6 +20,9 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from affix_shim.gateway import Caller, Gateway
 from affix_shim.jsonrpc import INVALID_REQUEST, PARSE_ERROR, JsonRpcError, answer, error_answer
 from affix_shim.results import Result
+from affix_shim.server_sent_events import ServerSentEvents
+from affix_shim.watches import Watches
+from affix_shim.websocket import WebSockets
 
 _JSON: Final = {"Content-Type": "application/json"}
 _ACCEPTED: Final = frozenset({"application/json", "application/json-rpc"})
@@ -38,13 +41,24 @@ def make_app(
 ) -> web.Application:
     """Make the application; the channel stays the caller's to close.
 
-    POST /rpc takes bodies of up to `max_body_bytes`. GET /healthz answers while the process
-    lives, GET /readyz when the service behind the channel says it is serving,
+    POST /rpc takes bodies of up to `max_body_bytes`, GET /ws messages. GET /events streams. GET /healthz answers
+    while the process lives, GET /readyz when the service behind the channel says it is serving,
     GET /metrics with what `metrics` gives, Prometheus text. `timeout_seconds` bounds each
-    call over the channel; None leaves that to the server.
+    call over the channel; None leaves that to the server. Whoever stops serving calls the application's
+    `shutdown` first: conversations and streams would not end by themselves.
     """
     app = web.Application(client_max_size=max_body_bytes)
-    app.router.add_route("*", "/rpc", _Rpc(Gateway(channel, timeout_seconds=timeout_seconds), max_body_bytes).handle)
+    gateway, watches = Gateway(channel, timeout_seconds=timeout_seconds), Watches(channel)
+    sockets, streams = WebSockets(gateway, watches, max_body_bytes), ServerSentEvents(watches)
+
+    async def end_watches(_app: web.Application) -> None:
+        streams.close()
+        await sockets.close()
+
+    app.on_shutdown.append(end_watches)
+    app.router.add_route("*", "/rpc", _Rpc(gateway, max_body_bytes).handle)
+    app.router.add_get("/ws", sockets.handle)
+    app.router.add_get("/events", streams.handle, allow_head=False)
     app.router.add_get("/healthz", _healthz)
     app.router.add_get("/readyz", _Readiness(channel).handle)
     app.router.add_get("/metrics", partial(_metrics, metrics))

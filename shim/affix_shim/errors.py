@@ -29,6 +29,8 @@ RATE_LIMITED: Final = -32000
 CIRCUIT_OPEN: Final = -32001
 NOT_ALLOWED: Final = -32002
 CONFLICT: Final = -32004
+TOKEN_EXPIRED: Final = -32005
+WATCH_ENDED: Final = -32006
 
 _DOMAIN: Final = "affix"
 _log = logging.getLogger(__name__)
@@ -83,6 +85,9 @@ _TABLE: Final = {
     "UNAUTHENTICATED": _Row(NOT_ALLOWED, (), _reason),
     "PERMISSION_DENIED": _Row(NOT_ALLOWED, _NAMES, _reason),
     "CONFLICT": _Row(CONFLICT, _NAMES, _revision),
+    "RESUME_TOKEN_EXPIRED": _Row(TOKEN_EXPIRED, ("taskId",), _reason),
+    "SLOW_WATCHER": _Row(WATCH_ENDED, ("taskId",), _reason),
+    "SHUTTING_DOWN": _Row(WATCH_ENDED, ("taskId",), _reason),
 }
 
 
@@ -133,6 +138,19 @@ def to_json_rpc(failed: Failed, asked: Asked) -> JsonRpcError:
 def method_not_found(method: str) -> JsonRpcError:
     """Make the answer to a method that does not exist."""
     return JsonRpcError(METHOD_NOT_FOUND, "Method not found", {"method": method})
+
+
+def needs_websocket(method: str) -> JsonRpcError:
+    """Make the answer to a method that exists, but not here."""
+    return JsonRpcError(
+        METHOD_NOT_FOUND, f"{method} needs the WebSocket at /ws", {"method": method, "reason": "WEBSOCKET_REQUIRED"}
+    )
+
+
+def shutting_down() -> JsonRpcError:
+    """Make the error for a watch that ends because this side of it does."""
+    message = "The server is shutting down: resume elsewhere from the last token"
+    return JsonRpcError(WATCH_ENDED, message, {"reason": "SHUTTING_DOWN"})
 
 
 def _explained(failed: Failed) -> Failure | None:

@@ -10,8 +10,8 @@ from grpc.aio import AioRpcError, Channel
 from msgspec import Raw
 
 from affix.v1.attachments_pb2 import BatchError
-from affix_shim.errors import Asked, Failed, method_not_found, to_json_rpc
-from affix_shim.methods import METHODS, Stubs
+from affix_shim.errors import Asked, Failed, method_not_found, needs_websocket, to_json_rpc
+from affix_shim.methods import METHODS, NEED_WEBSOCKET, Stubs
 from affix_shim.params import open_params
 from affix_shim.results import Options, Result
 from affix_shim.violations import Violation, invalid_params
@@ -56,7 +56,7 @@ class Gateway:
         """Carry out a call with the parameters `text` (empty when absent). Raises JsonRpcError."""
         bound = self._bound.get(name)
         if bound is None:
-            raise method_not_found(name)
+            raise needs_websocket(name) if name in NEED_WEBSOCKET else method_not_found(name)
         method, rpc = bound
         violations = list(caller.violations)
         params = open_params(text, violations)

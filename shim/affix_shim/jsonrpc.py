@@ -81,10 +81,15 @@ def internal_error() -> JsonRpcError:
 
 def error_answer(error: JsonRpcError, id_: Raw = _NULL) -> bytes:
     """Encode an error answer; `id_` is the request's id as written."""
+    return _encode({"jsonrpc": "2.0", "error": error_object(error), "id": id_})
+
+
+def error_object(error: JsonRpcError) -> dict[str, object]:
+    """Make the error object of an answer, for what is told in another frame too."""
     body: dict[str, object] = {"code": error.code, "message": error.message}
     if error.data is not None:
         body["data"] = error.data
-    return _encode({"jsonrpc": "2.0", "error": body, "id": id_})
+    return body
 
 
 async def answer(body: bytes, handle: Handler) -> bytes | None:

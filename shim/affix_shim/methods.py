@@ -42,6 +42,11 @@ class Method:
     has_revisions: bool = False
 
 
+SUBSCRIBE: Final = "task.subscribe"
+UNSUBSCRIBE: Final = "task.unsubscribe"
+# What makes sense only where more can be told later than the answer.
+NEED_WEBSOCKET: Final = frozenset({SUBSCRIBE, UNSUBSCRIBE})
+
 METHODS: Final = {
     "task.create_attachment": Method(
         rpc=lambda stubs: stubs.attachments.CreateAttachment,

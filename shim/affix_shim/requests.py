@@ -146,6 +146,16 @@ def _each(params: Params, read: Callable[[Params], M]) -> list[M]:
     return found
 
 
+def watch_attachments(params: Params) -> attachments.WatchAttachmentsRequest:
+    """Read taskId, keyPrefix, resumeToken, view. All optional."""
+    return attachments.WatchAttachmentsRequest(
+        task_id=params.string("taskId"),
+        key_prefix=params.string("keyPrefix"),
+        resume_token=params.string("resumeToken"),
+        view=params.word("view", _VIEWS) or attachments.ATTACHMENT_VIEW_UNSPECIFIED,
+    )
+
+
 def create_task(params: Params) -> tasks.CreateTaskRequest:
     """Read text, and optionally priority, metadata, id."""
     return tasks.CreateTaskRequest(

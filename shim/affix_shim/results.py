@@ -29,7 +29,23 @@ class Options:
     error: Callable[[attachments.BatchError], Result]
 
 
+def _no_item(_: attachments.BatchError) -> Result:
+    raise TypeError("only a batch has items")
+
+
+# For an attachment whose revision is told beside it.
+_ALONE: Final = Options(with_revision=False, error=_no_item)
+# An event that moves the resume token and tells of nothing else.
+PROGRESS: Final = "progress"
 _TYPE_WORDS: Final = {number: word for word, number in TYPES.items()}
+_EVENT_WORDS: Final = {
+    attachments.ATTACHMENT_EVENT_KIND_STARTED: "started",
+    attachments.ATTACHMENT_EVENT_KIND_CREATED: "created",
+    attachments.ATTACHMENT_EVENT_KIND_OVERWRITTEN: "overwritten",
+    attachments.ATTACHMENT_EVENT_KIND_DELETED: "deleted",
+    attachments.ATTACHMENT_EVENT_KIND_TASK_DELETED: "task_deleted",
+    attachments.ATTACHMENT_EVENT_KIND_PROGRESS: PROGRESS,
+}
 _STATUS_WORDS: Final = {number: word for word, number in STATUSES.items()}
 
 
@@ -142,6 +158,23 @@ def batch_delete_attachments(response: attachments.BatchDeleteAttachmentsRespons
             for each in response.results
         ]
     }
+
+
+def watch_attachments(response: attachments.WatchAttachmentsResponse) -> Result:
+    """Print an event, but for its resume token."""
+    event: Result = {"type": _EVENT_WORDS[response.kind]}
+    if not response.task_id:
+        return event
+    event["taskId"] = response.task_id
+    if response.key:
+        event |= {"key": response.key, "attachmentId": response.attachment_id}
+    if response.type:
+        event["attachmentType"] = _TYPE_WORDS[response.type]
+    event |= {"writtenBy": response.written_by, "writtenAt": print_time(response.written_at)}
+    event["revision"] = response.revision
+    if response.HasField("attachment"):
+        event["attachment"] = _attachment(response.attachment, _ALONE)
+    return event
 
 
 def _task(stored: tasks.Task) -> Result:

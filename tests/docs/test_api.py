@@ -10,6 +10,8 @@ from msgspec import Raw
 from redis.asyncio import Redis
 
 from affix_server import json_text, validation
+from affix_server.domain import EventKind
+from affix_server.storage.redis import names
 from affix_shim import jsonrpc
 from affix_shim.methods import METHODS
 from affix_shim.params import Params
@@ -23,7 +25,7 @@ from tests.harness.samples import SAMPLES, create, delete
 
 PAGE = "docs/api.md"
 _NAME = re.compile(r"\b[a-z]+[A-Za-z]*\b")
-_RAISED = re.compile(r"\braise (\w+)Error\b")
+_RAISED = re.compile(r"\b(?:raise |end\()(\w+)Error\b")
 
 
 class _Recorded(Params):
@@ -138,6 +140,11 @@ def test_every_error_that_the_server_raises_is_there() -> None:
     assert documented == raised | {"INTERNAL"}  # which is whatever else is raised
 
 
+def test_the_events_that_watchers_are_told_of_are_there() -> None:
+    rows = table(PAGE, "event", "what happened", "members beside type")
+    assert {kind for kinds, _, _ in rows for kind in kinds.split(", ")} == {kind.value for kind in EventKind}
+
+
 async def test_the_events_are_those_that_go_out(no_task: str, grpc_wire: GrpcWire, redis: Redis) -> None:
     await grpc_wire.call("task.create", {"id": no_task, "text": "Review the design"})
     await create(grpc_wire, no_task, "analysis", SAMPLES["json"])
@@ -152,4 +159,4 @@ async def test_the_events_are_those_that_go_out(no_task: str, grpc_wire: GrpcWir
         assert fields.keys() == {"data", "revision"}
         assert shown_as(line).fullmatch(fields["data"]), fields["data"]
     streams = {key async for key in redis.scan_iter("cb:stream:*")}
-    assert streams == {f"cb:stream:{json.loads(line)['type']}" for line in lines[-1]}
+    assert streams == {names.WATCHED, *(f"cb:stream:{json.loads(line)['type']}" for line in lines[-1])}

@@ -63,6 +63,7 @@ def test_the_keys_in_redis_are_so_named() -> None:
         names.PROBE,
         f"{KEY_PREFIX}:{{…}}",
         names.stream(event),
+        names.WATCHED,
     ]
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from typing import Protocol
+from typing import Any, Protocol
 
 import aiohttp
 import grpc
 
+from affix.v1 import attachments_pb2 as pb
 from affix.v1.attachments_pb2_grpc import AttachmentServiceStub
 from affix.v1.tasks_pb2_grpc import TaskServiceStub
 from tests.harness.grpc_errors import call_error
@@ -67,7 +68,14 @@ class GrpcClient:
             if "failed to connect to all addresses" in (error.details() or ""):
                 raise NotSentError from None
             raise BrokenError(f"{error.code().name} {error.details()}") from None
-        return mapping.result(response, params)
+        revision = getattr(response, "revision", 0)
+        return {**mapping.result(response, params), **({"revision": revision} if revision else {})}
+
+    def watch(self, token: str | None) -> Any:
+        """Watch all attachments, from a token on; the call is iterated over."""
+        stub: Any = self._stubs["affix.v1.AttachmentService"]
+        view = pb.ATTACHMENT_VIEW_METADATA
+        return stub.WatchAttachments(pb.WatchAttachmentsRequest(resume_token=token, view=view))
 
 
 class JsonRpcClient:

@@ -68,6 +68,7 @@ class Operation:
     outcome: Outcome = Outcome.UNKNOWN
     items: tuple[Item, ...] = ()  # what a get, list or batch found, in the order of the answer
     identity: Identity | None = None  # of a create's answer
+    revision: int | None = None  # of a write's answer, where the wire tells
     deleted_id: str = ""
     absent: str | None = None  # the key that is said not to be there
     total_count: int = 0

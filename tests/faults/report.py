@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from tests.faults.history import NEVER, History, Operation, Outcome
+from tests.faults.watcher import Record, told
 
 _COLUMNS = ("ok", "not found", "refused", "unknown", "late", "pending", "degraded", "slowest ms")
 
@@ -20,6 +21,7 @@ class Report:
     operations: dict[str, Counter[str]] = field(default_factory=dict)
     errors: Counter[str] = field(default_factory=Counter)
     violations: list[str] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
 
     def count(self, operations: Iterable[Operation]) -> None:
         """Add operations, with creates of a key that was there told apart."""
@@ -48,6 +50,7 @@ class Report:
             _table(faults),
             _table([("operation", *_COLUMNS), *rows]),
             _table(errors),
+            told(self.records),
             self._sum(total),
             *self.violations,
         ]

@@ -16,11 +16,13 @@ from tests.faults.linearizability import check
 from tests.faults.lists import check_lists
 from tests.faults.report import Report, impossible_answers
 from tests.faults.schedule import Fault, faults, strike
+from tests.faults.watcher import Watcher
 from tests.faults.windows import explain
 from tests.faults.workload import Workload
 
 _FAULTS_A_ROUND = 4
 _TASKS_A_ROUND = 2
+_CAUGHT_UP_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Run:
         end = time.monotonic() + self._plan.seconds
         for number in itertools.count():
             workload = await self._prepare(number)
-            await self._round(workload, schedule, end)
+            await self._watched_round(workload, schedule, end)
             if self.report.violations or time.monotonic() >= end:
                 break
         if not self.report.violations:
@@ -73,6 +75,28 @@ class Run:
         workload = Workload(self._cluster, tasks, seed=f"{self._plan.seed} {number}")
         self._rounds.append(workload)
         return workload
+
+    async def _watched_round(self, workload: Workload, schedule: Iterator[Fault], end: float) -> None:
+        """Run a round with somebody who watches, and compare what that was told with what was written."""
+        watcher = Watcher(self._cluster, seed=f"{self._plan.seed} watcher {len(self._rounds)}")
+        watching = asyncio.create_task(watcher.watch())
+        try:
+            await watcher.started.wait()
+            await self._round(workload, schedule, end)
+            if not self.report.violations:
+                async with asyncio.timeout(_CAUGHT_UP_SECONDS):
+                    await watcher.catch_up(await self._sentinel())
+        finally:
+            watching.cancel()
+            await asyncio.wait((watching,))
+        self.report.records.append(watcher.record)
+        self.report.violations += watcher.record.violations(workload.history)
+
+    async def _sentinel(self) -> str:
+        """Register a task for what a watcher is waited for by."""
+        name = f"sentinel-{secrets.token_hex(4)}"
+        await self._cluster.register(name)
+        return name
 
     async def _round(self, workload: Workload, schedule: Iterator[Fault], end: float) -> None:
         """Strike some faults while clients work, read everything, judge."""

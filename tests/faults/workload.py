@@ -132,6 +132,7 @@ def _failed(operation: Operation, error: CallError) -> None:
 
 def _succeeded(operation: Operation, result: Result) -> None:
     operation.pending = result.get("durability") == "pending"
+    operation.revision = result.get("revision")
     match operation.kind:
         case "create":
             operation.identity = _identity(result)

@@ -24,6 +24,9 @@ TABLE = {
     "UNAUTHENTICATED": (grpc.StatusCode.UNAUTHENTICATED, -32002),
     "PERMISSION_DENIED": (grpc.StatusCode.PERMISSION_DENIED, -32002),
     "CONFLICT": (grpc.StatusCode.ABORTED, CONFLICT),
+    "RESUME_TOKEN_EXPIRED": (grpc.StatusCode.OUT_OF_RANGE, -32005),
+    "SLOW_WATCHER": (grpc.StatusCode.RESOURCE_EXHAUSTED, -32006),
+    "SHUTTING_DOWN": (grpc.StatusCode.UNAVAILABLE, -32006),
     "INTERNAL": (grpc.StatusCode.INTERNAL, -32603),
 }
 _RESOURCES = {"TASK_NOT_FOUND": "task", "ATTACHMENT_NOT_FOUND": "attachment"}

@@ -11,7 +11,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2
 
-from affix_server.handlers import method_handlers
+from affix_server.handlers import Interceptors, method_handlers
 from affix_server.health import HealthServicer, Usable
 
 SERVICE = "affix.v1.AttachmentService"
@@ -61,7 +61,7 @@ async def health() -> AsyncIterator[Health]:
     servicer = HealthServicer([SERVICE], {name: tells(name) for name in ("postgres", "redis")})
     service = health_pb2.DESCRIPTOR.services_by_name["Health"]
     server = grpc.aio.server()
-    handlers = method_handlers(service, servicer, ())
+    handlers = method_handlers(service, servicer, Interceptors())
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

@@ -21,6 +21,7 @@ from tests.resilience.scenarios import (
     lists,
     pending,
     returning,
+    watching,
 )
 from tests.resilience.world import Scenario, Stores, open_pair
 
@@ -29,7 +30,9 @@ _PATIENCE_SECONDS = 30
 
 SCENARIOS: tuple[Scenario, ...] = tuple(
     function
-    for module in (forward, lists, conditions, identity, deletion, pending, draining, doubt, returning, freezing)
+    for module in (
+        *(forward, lists, conditions, identity, deletion, pending, draining, doubt, returning, freezing, watching),
+    )
     for name, function in vars(module).items()
     if inspect.iscoroutinefunction(function) and function.__module__ == module.__name__
     # Scenarios are public and take a world and nothing else.

@@ -36,6 +36,11 @@ class Pair(World):
     other: Storage
     sql: asyncpg.Connection
 
+    @property
+    def servers(self) -> tuple[Storage, Storage]:
+        """Both servers."""
+        return self.storage, self.other
+
     async def refs(self, *keys: str) -> list[Ref]:
         """Register a task and name some of its keys."""
         task_id = await self.task()

@@ -34,7 +34,8 @@ async def test_every_rpc_is_reached_by_one_method(shim: Shim, recorder: Recorder
     for method, params, _ in FAILURES:
         await shim.call(method, params)
     called = [call.method for call in recorder.calls]
-    assert sorted(called) == sorted(rpc.name for service in SERVICES for rpc in service.methods)
+    rpcs = [rpc.name for service in SERVICES for rpc in service.methods if not rpc.server_streaming]
+    assert sorted(called) == sorted(rpcs)
     assert len(called) == len(METHODS)
 
 

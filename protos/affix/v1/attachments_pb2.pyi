@@ -129,6 +129,46 @@ DURABILITY_PENDING: Durability.ValueType  # 2
 """Accepted and journaled in Redis, not yet in PostgreSQL."""
 Global___Durability: _TypeAlias = Durability  # noqa: Y015
 
+class _AttachmentEventKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AttachmentEventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AttachmentEventKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ATTACHMENT_EVENT_KIND_UNSPECIFIED: _AttachmentEventKind.ValueType  # 0
+    """Not said."""
+    ATTACHMENT_EVENT_KIND_STARTED: _AttachmentEventKind.ValueType  # 1
+    """Watching has begun: whatever happens from now on, or happened since the resume token, follows."""
+    ATTACHMENT_EVENT_KIND_CREATED: _AttachmentEventKind.ValueType  # 2
+    """There is a new attachment."""
+    ATTACHMENT_EVENT_KIND_OVERWRITTEN: _AttachmentEventKind.ValueType  # 3
+    """An attachment has been replaced."""
+    ATTACHMENT_EVENT_KIND_DELETED: _AttachmentEventKind.ValueType  # 4
+    """An attachment has been deleted."""
+    ATTACHMENT_EVENT_KIND_TASK_DELETED: _AttachmentEventKind.ValueType  # 5
+    """A task has been deleted and all its attachments with it; no other event tells of their end."""
+    ATTACHMENT_EVENT_KIND_PROGRESS: _AttachmentEventKind.ValueType  # 6
+    """Nothing has happened that is watched, but the resume token has moved on."""
+
+class AttachmentEventKind(_AttachmentEventKind, metaclass=_AttachmentEventKindEnumTypeWrapper):
+    """What a response of WatchAttachments tells."""
+
+ATTACHMENT_EVENT_KIND_UNSPECIFIED: AttachmentEventKind.ValueType  # 0
+"""Not said."""
+ATTACHMENT_EVENT_KIND_STARTED: AttachmentEventKind.ValueType  # 1
+"""Watching has begun: whatever happens from now on, or happened since the resume token, follows."""
+ATTACHMENT_EVENT_KIND_CREATED: AttachmentEventKind.ValueType  # 2
+"""There is a new attachment."""
+ATTACHMENT_EVENT_KIND_OVERWRITTEN: AttachmentEventKind.ValueType  # 3
+"""An attachment has been replaced."""
+ATTACHMENT_EVENT_KIND_DELETED: AttachmentEventKind.ValueType  # 4
+"""An attachment has been deleted."""
+ATTACHMENT_EVENT_KIND_TASK_DELETED: AttachmentEventKind.ValueType  # 5
+"""A task has been deleted and all its attachments with it; no other event tells of their end."""
+ATTACHMENT_EVENT_KIND_PROGRESS: AttachmentEventKind.ValueType  # 6
+"""Nothing has happened that is watched, but the resume token has moved on."""
+Global___AttachmentEventKind: _TypeAlias = AttachmentEventKind  # noqa: Y015
+
 @_typing.final
 class JsonContent(_message.Message):
     """A JSON value as its text (RFC 8259), stored and returned byte for byte:
@@ -997,3 +1037,110 @@ class BatchError(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BatchError: _TypeAlias = BatchError  # noqa: Y015
+
+@_typing.final
+class WatchAttachmentsRequest(_message.Message):
+    """What to watch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    KEY_PREFIX_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """Only attachments of this task, which need not exist yet; of all when absent."""
+    key_prefix: _builtins.str
+    """Only keys that begin with this, at most 100 code points; all when absent."""
+    resume_token: _builtins.str
+    """Go on behind the response that had this token, from whichever server it came; from now on when absent."""
+    view: Global___AttachmentView.ValueType
+    """Whether created and overwritten attachments are sent along; ATTACHMENT_VIEW_FULL when absent."""
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str | None = ...,
+        key_prefix: _builtins.str | None = ...,
+        resume_token: _builtins.str | None = ...,
+        view: Global___AttachmentView.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_key_prefix", b"_key_prefix", "_resume_token", b"_resume_token", "_task_id", b"_task_id", "key_prefix", b"key_prefix", "resume_token", b"resume_token", "task_id", b"task_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_key_prefix", b"_key_prefix", "_resume_token", b"_resume_token", "_task_id", b"_task_id", "key_prefix", b"key_prefix", "resume_token", b"resume_token", "task_id", b"task_id", "view", b"view"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__key_prefix: _TypeAlias = _typing.Literal["key_prefix"]  # noqa: Y015
+    _WhichOneofArgType__key_prefix: _TypeAlias = _typing.Literal["_key_prefix", b"_key_prefix"]  # noqa: Y015
+    _WhichOneofReturnType__resume_token: _TypeAlias = _typing.Literal["resume_token"]  # noqa: Y015
+    _WhichOneofArgType__resume_token: _TypeAlias = _typing.Literal["_resume_token", b"_resume_token"]  # noqa: Y015
+    _WhichOneofReturnType__task_id: _TypeAlias = _typing.Literal["task_id"]  # noqa: Y015
+    _WhichOneofArgType__task_id: _TypeAlias = _typing.Literal["_task_id", b"_task_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__key_prefix) -> _WhichOneofReturnType__key_prefix | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__resume_token) -> _WhichOneofReturnType__resume_token | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__task_id) -> _WhichOneofReturnType__task_id | None: ...
+
+Global___WatchAttachmentsRequest: _TypeAlias = WatchAttachmentsRequest  # noqa: Y015
+
+@_typing.final
+class WatchAttachmentsResponse(_message.Message):
+    """One event. All fields but the token and the kind are empty in `started` and `progress`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    ATTACHMENT_ID_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    WRITTEN_BY_FIELD_NUMBER: _builtins.int
+    WRITTEN_AT_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    ATTACHMENT_FIELD_NUMBER: _builtins.int
+    resume_token: _builtins.str
+    """To be sent in a request that goes on from here. Opaque."""
+    kind: Global___AttachmentEventKind.ValueType
+    """What happened."""
+    task_id: _builtins.str
+    """The task."""
+    key: _builtins.str
+    """The key; empty when the task was deleted."""
+    attachment_id: _builtins.str
+    """The attachment's id; empty when the task was deleted."""
+    type: Global___AttachmentType.ValueType
+    """The type of what was written; unspecified when something was deleted."""
+    written_by: _builtins.str
+    """The instance that wrote or deleted."""
+    revision: _builtins.int
+    """The revision of the write; grows from event to event of a key."""
+    @_builtins.property
+    def written_at(self) -> _timestamp_pb2.Timestamp:
+        """When, to the millisecond."""
+
+    @_builtins.property
+    def attachment(self) -> Global___Attachment:
+        """With ATTACHMENT_VIEW_FULL, what was written, unless it has been written again since: then another event follows."""
+
+    def __init__(
+        self,
+        *,
+        resume_token: _builtins.str = ...,
+        kind: Global___AttachmentEventKind.ValueType = ...,
+        task_id: _builtins.str = ...,
+        key: _builtins.str = ...,
+        attachment_id: _builtins.str = ...,
+        type: Global___AttachmentType.ValueType = ...,
+        written_by: _builtins.str = ...,
+        written_at: _timestamp_pb2.Timestamp | None = ...,
+        revision: _builtins.int = ...,
+        attachment: Global___Attachment | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attachment", b"attachment", "written_at", b"written_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachment", b"attachment", "attachment_id", b"attachment_id", "key", b"key", "kind", b"kind", "resume_token", b"resume_token", "revision", b"revision", "task_id", b"task_id", "type", b"type", "written_at", b"written_at", "written_by", b"written_by"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchAttachmentsResponse: _TypeAlias = WatchAttachmentsResponse  # noqa: Y015

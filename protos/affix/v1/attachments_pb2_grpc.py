@@ -77,6 +77,11 @@ class AttachmentServiceStub:
                 request_serializer=affix_dot_v1_dot_attachments__pb2.BatchDeleteAttachmentsRequest.SerializeToString,
                 response_deserializer=affix_dot_v1_dot_attachments__pb2.BatchDeleteAttachmentsResponse.FromString,
                 _registered_method=True)
+        self.WatchAttachments = channel.unary_stream(
+                '/affix.v1.AttachmentService/WatchAttachments',
+                request_serializer=affix_dot_v1_dot_attachments__pb2.WatchAttachmentsRequest.SerializeToString,
+                response_deserializer=affix_dot_v1_dot_attachments__pb2.WatchAttachmentsResponse.FromString,
+                _registered_method=True)
 
 
 class AttachmentServiceServicer:
@@ -153,6 +158,20 @@ class AttachmentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchAttachments(self, request, context):
+        """Tells of every attachment that is created, overwritten or deleted, from now on or
+        from a resume token on, without gap or duplicate and in order per key, until the
+        caller ends it. The first response is `started`. A call may last for ever; a
+        deadline of the caller's holds.
+        OUT_OF_RANGE (RESUME_TOKEN_EXPIRED) when events may be missing: read again what
+        matters and watch anew, without a token. RESOURCE_EXHAUSTED (SLOW_WATCHER) when
+        responses are not taken as fast as events come, UNAVAILABLE (SHUTTING_DOWN,
+        STORAGE_UNAVAILABLE) when this server cannot go on: resume from the last token.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AttachmentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -190,6 +209,11 @@ def add_AttachmentServiceServicer_to_server(servicer, server):
                     servicer.BatchDeleteAttachments,
                     request_deserializer=affix_dot_v1_dot_attachments__pb2.BatchDeleteAttachmentsRequest.FromString,
                     response_serializer=affix_dot_v1_dot_attachments__pb2.BatchDeleteAttachmentsResponse.SerializeToString,
+            ),
+            'WatchAttachments': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchAttachments,
+                    request_deserializer=affix_dot_v1_dot_attachments__pb2.WatchAttachmentsRequest.FromString,
+                    response_serializer=affix_dot_v1_dot_attachments__pb2.WatchAttachmentsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -389,6 +413,33 @@ class AttachmentService:
             '/affix.v1.AttachmentService/BatchDeleteAttachments',
             affix_dot_v1_dot_attachments__pb2.BatchDeleteAttachmentsRequest.SerializeToString,
             affix_dot_v1_dot_attachments__pb2.BatchDeleteAttachmentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchAttachments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/affix.v1.AttachmentService/WatchAttachments',
+            affix_dot_v1_dot_attachments__pb2.WatchAttachmentsRequest.SerializeToString,
+            affix_dot_v1_dot_attachments__pb2.WatchAttachmentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

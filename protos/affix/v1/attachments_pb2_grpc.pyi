@@ -76,6 +76,16 @@ class AttachmentServiceStub:
     deleted, or fails, by itself, and the answer tells which. Each counts for
     the rate limit of DeleteAttachment.
     """
+    WatchAttachments: _grpc.UnaryStreamMultiCallable[_attachments_pb2.WatchAttachmentsRequest, _attachments_pb2.WatchAttachmentsResponse]
+    """Tells of every attachment that is created, overwritten or deleted, from now on or
+    from a resume token on, without gap or duplicate and in order per key, until the
+    caller ends it. The first response is `started`. A call may last for ever; a
+    deadline of the caller's holds.
+    OUT_OF_RANGE (RESUME_TOKEN_EXPIRED) when events may be missing: read again what
+    matters and watch anew, without a token. RESOURCE_EXHAUSTED (SLOW_WATCHER) when
+    responses are not taken as fast as events come, UNAVAILABLE (SHUTTING_DOWN,
+    STORAGE_UNAVAILABLE) when this server cannot go on: resume from the last token.
+    """
 
 @_typing.type_check_only
 class AttachmentServiceAsyncStub(AttachmentServiceStub):
@@ -124,6 +134,16 @@ class AttachmentServiceAsyncStub(AttachmentServiceStub):
     A bad parameter in one refuses all, and nothing is deleted. Otherwise each is
     deleted, or fails, by itself, and the answer tells which. Each counts for
     the rate limit of DeleteAttachment.
+    """
+    WatchAttachments: _aio.UnaryStreamMultiCallable[_attachments_pb2.WatchAttachmentsRequest, _attachments_pb2.WatchAttachmentsResponse]  # type: ignore[assignment]
+    """Tells of every attachment that is created, overwritten or deleted, from now on or
+    from a resume token on, without gap or duplicate and in order per key, until the
+    caller ends it. The first response is `started`. A call may last for ever; a
+    deadline of the caller's holds.
+    OUT_OF_RANGE (RESUME_TOKEN_EXPIRED) when events may be missing: read again what
+    matters and watch anew, without a token. RESOURCE_EXHAUSTED (SLOW_WATCHER) when
+    responses are not taken as fast as events come, UNAVAILABLE (SHUTTING_DOWN,
+    STORAGE_UNAVAILABLE) when this server cannot go on: resume from the last token.
     """
 
 class AttachmentServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -212,6 +232,22 @@ class AttachmentServiceServicer(metaclass=_abc_1.ABCMeta):
         A bad parameter in one refuses all, and nothing is deleted. Otherwise each is
         deleted, or fails, by itself, and the answer tells which. Each counts for
         the rate limit of DeleteAttachment.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchAttachments(
+        self,
+        request: _attachments_pb2.WatchAttachmentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_attachments_pb2.WatchAttachmentsResponse], _abc.AsyncIterator[_attachments_pb2.WatchAttachmentsResponse]]:
+        """Tells of every attachment that is created, overwritten or deleted, from now on or
+        from a resume token on, without gap or duplicate and in order per key, until the
+        caller ends it. The first response is `started`. A call may last for ever; a
+        deadline of the caller's holds.
+        OUT_OF_RANGE (RESUME_TOKEN_EXPIRED) when events may be missing: read again what
+        matters and watch anew, without a token. RESOURCE_EXHAUSTED (SLOW_WATCHER) when
+        responses are not taken as fast as events come, UNAVAILABLE (SHUTTING_DOWN,
+        STORAGE_UNAVAILABLE) when this server cannot go on: resume from the last token.
         """
 
 def add_AttachmentServiceServicer_to_server(servicer: AttachmentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import TypeAlias
 
 from affix.v1 import attachments_pb2 as pb
 from affix_server import codec
 from affix_server.calls import CallContext
-from affix_server.domain import ALWAYS, Condition, Content, Query, Ref, TextContent
+from affix_server.domain import (
+    ALWAYS,
+    Attachment,
+    AttachmentEvent,
+    Condition,
+    Content,
+    EventKind,
+    Query,
+    Ref,
+    TextContent,
+    Watched,
+)
+from affix_server.errors import AttachmentNotFoundError, TaskNotFoundError
 from affix_server.services.batches import settled
 from affix_server.services.caller import Callers
-from affix_server.storage.base import Attachments
+from affix_server.storage.base import AttachmentEvents, Attachments
 from affix_server.validation import MAX_BATCH, MAX_LIST, Checks
 
 _DEFAULT_LIMIT = 50
+_WRITTEN = frozenset({EventKind.CREATED, EventKind.OVERWRITTEN})
 
 
 _Named: TypeAlias = pb.AttachmentRef | pb.GetAttachmentRequest | pb.CreateAttachmentRequest | pb.DeleteAttachmentRequest
@@ -25,9 +40,12 @@ _Deletion: TypeAlias = tuple[Ref, Condition]
 class AttachmentServicer:
     """The methods of affix.v1.AttachmentService, as its proto documents them."""
 
-    def __init__(self, attachments: Attachments, callers: Callers, *, max_content_bytes: int) -> None:
-        """Serve what `attachments` stores."""
+    def __init__(
+        self, attachments: Attachments, events: AttachmentEvents, callers: Callers, *, max_content_bytes: int
+    ) -> None:
+        """Serve what `attachments` stores, and what `events` tells of it."""
         self._attachments = attachments
+        self._events = events
         self._callers = callers
         self._max_content_bytes = max_content_bytes
 
@@ -161,6 +179,36 @@ class AttachmentServicer:
     async def _delete(self, deletion: _Deletion, instance: str) -> pb.DeleteAttachmentResponse:
         ref, condition = deletion
         return codec.encode_deleted(await self._attachments.delete(ref, instance, condition))
+
+    async def WatchAttachments(  # noqa: N802
+        self, request: pb.WatchAttachmentsRequest, _context: CallContext
+    ) -> AsyncGenerator[pb.WatchAttachmentsResponse]:
+        """Tell of what happens to attachments."""
+        checks = Checks()
+        if request.HasField("task_id"):
+            checks.task_id(request.task_id)
+        checks.prefix(request.key_prefix, "key_prefix")
+        if request.view not in pb.AttachmentView.values():
+            checks.fail("view", f"must be one of full, metadata, not number {request.view}")
+        checks.done()
+        watched = Watched(request.task_id if request.HasField("task_id") else None, request.key_prefix)
+        token = request.resume_token if request.HasField("resume_token") else None
+        whole = request.view != pb.ATTACHMENT_VIEW_METADATA
+        async with aclosing(self._events.watch(watched, token)) as batches:
+            async for events in batches:
+                found = await asyncio.gather(*(self._current(event, whole=whole) for event in events))
+                for event, attachment in zip(events, found, strict=True):
+                    yield codec.encode_event(event, attachment)
+
+    async def _current(self, event: AttachmentEvent, *, whole: bool) -> Attachment | None:
+        """Read what an event tells of, if it is to be sent along and is still what is there."""
+        if not whole or event.kind not in _WRITTEN:
+            return None
+        try:
+            attachment = await self._attachments.get(Ref(event.task_id, event.key))
+        except (AttachmentNotFoundError, TaskNotFoundError):
+            return None
+        return attachment if attachment.revision == event.revision else None
 
 
 def _ref(named: _Named, checks: Checks, path: str = "") -> Ref:

@@ -18,7 +18,6 @@ from affix_server.storage.events import attachment_event
 from affix_server.storage.postgres.database import Database
 from affix_server.storage.redis.intents import Begun
 from affix_server.storage.redis.pending import PendingWrites, Seen
-from affix_server.storage.redis.publishing import announce
 from affix_server.storage.revisions import Revisions
 from affix_server.storage.trust import Trust
 
@@ -59,8 +58,9 @@ class Acceptor:
                 # It may have been committed before what is there now: then it must not take effect again.
                 raise _as_failure(fault)
             pending = self._decide(write, seen, fault)
-            told = announce(attachment_event(pending.entry, write.written_by))
-            if await self._pending.keep(pending, seen, told):
+            overwrites = isinstance(seen.entry, Attachment)
+            change = attachment_event(pending.entry, write.written_by, overwrites=overwrites)
+            if await self._pending.keep(pending, seen, change):
                 self._revisions.observe(pending.entry.revision)
                 return pending.entry
             await asyncio.sleep(_TURN_SECONDS)

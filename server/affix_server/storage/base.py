@@ -14,12 +14,13 @@ CircuitOpenError. Others are named with the method. (design/storage.md)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
 from affix_server.domain import (
     ALWAYS,
     Attachment,
+    AttachmentEvent,
     Condition,
     Content,
     CountedTask,
@@ -33,6 +34,7 @@ from affix_server.domain import (
     TaskChanges,
     TaskPage,
     TaskQuery,
+    Watched,
     WrittenTask,
 )
 
@@ -77,6 +79,19 @@ class Attachments(Protocol):
         """Delete one, content and all, if a condition holds.
 
         Raises TaskNotFoundError, AttachmentNotFoundError, and ConflictError with the current revision.
+        """
+        ...
+
+
+class AttachmentEvents(Protocol):
+    """What happens to attachments, as it happens."""
+
+    def watch(self, watched: Watched, resume_token: str | None) -> AsyncGenerator[Sequence[AttachmentEvent]]:
+        """Tell of what happens from now on, or since a token, without end; some at a time, the first is STARTED.
+
+        In order per key, and without gap or duplicate. Raises InvalidParamsError for what
+        is no token, ResumeTokenExpiredError when events may be missing, SlowWatcherError when they are not
+        taken as fast as they come, ShuttingDownError and StorageUnavailableError when it cannot go on here.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""The events of the contract, in the spec's two shapes (design/contract.md, "Events")."""
+"""What tells of writes: the events of the contract, in the spec's two shapes, and what watchers are told."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from affix_server.domain import EventKind
 from affix_server.storage.entries import Entry, TaskEntry, TaskTombstone, Tombstone
 from affix_server.times import format_ms
 
@@ -20,16 +21,37 @@ class Event:
     revision: int
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An event that watchers hear of as well: what happened to which attachment, or to all of a task.
+
+    `previous_revision` is that of the write it replaced, whose event comes before; 0 if there is none.
+    """
+
+    event: Event
+    kind: EventKind
+    task_id: str
+    key: str
+    id: str
+    type: str
+    by: str
+    at: int
+    previous_revision: int = 0
+
+
 def _event(type_: str, revision: int, **parts: Mapping[str, object]) -> Event:
     return Event(type_, msgspec.json.encode({"type": type_, **parts}), revision)
 
 
-def attachment_event(entry: Entry, written_by: str) -> Event:
+def attachment_event(entry: Entry, written_by: str, *, overwrites: bool, previous_revision: int = 0) -> Change:
     """Tell of a create, an overwrite or a deletion."""
     if isinstance(entry, Tombstone):
         payload = {"taskId": entry.ref.task_id, "key": entry.ref.key, "attachmentId": entry.id}
         metadata = {"deletedBy": written_by, "deletedAt": format_ms(entry.deleted_at)}
-        return _event("task.attachment.deleted", entry.revision, payload=payload, metadata=metadata)
+        event = _event("task.attachment.deleted", entry.revision, payload=payload, metadata=metadata)
+        return Change(
+            event, EventKind.DELETED, *entry.ref, entry.id, "", written_by, entry.deleted_at, previous_revision
+        )
     created = {
         "taskId": entry.task_id,
         "key": entry.key,
@@ -38,14 +60,23 @@ def attachment_event(entry: Entry, written_by: str) -> Event:
         "instanceId": written_by,
         "timestamp": entry.updated_at,
     }
-    return _event("task.attachment_created", entry.revision, payload=created)
+    return Change(
+        _event("task.attachment_created", entry.revision, payload=created),
+        EventKind.OVERWRITTEN if overwrites else EventKind.CREATED,
+        entry.task_id,
+        entry.key,
+        entry.id,
+        entry.content.type.value,
+        written_by,
+        entry.updated_at,
+        previous_revision,
+    )
 
 
 def task_event(type_: str, task: TaskEntry, written_by: str) -> Event:
-    """Tell of `task.created`, `task.updated`, `task.completed`, or of a deletion, which is its attachments' too."""
+    """Tell of `task.created`, `task.updated`, `task.completed`, or of a deletion."""
     if isinstance(task, TaskTombstone):
-        metadata = {"deletedBy": written_by, "deletedAt": format_ms(task.deleted_at)}
-        return _event("task.deleted", task.revision, payload={"taskId": task.id}, metadata=metadata)
+        return task_deletion(task, written_by).event
     payload = {
         "taskId": task.id,
         "status": task.status.value,
@@ -54,3 +85,10 @@ def task_event(type_: str, task: TaskEntry, written_by: str) -> Event:
         "timestamp": task.updated_at,
     }
     return _event(type_, task.revision, payload=payload)
+
+
+def task_deletion(task: TaskTombstone, deleted_by: str) -> Change:
+    """Tell of a task's deletion, which is its attachments' too."""
+    metadata = {"deletedBy": deleted_by, "deletedAt": format_ms(task.deleted_at)}
+    event = _event("task.deleted", task.revision, payload={"taskId": task.id}, metadata=metadata)
+    return Change(event, EventKind.TASK_DELETED, task.id, "", "", "", deleted_by, task.deleted_at)

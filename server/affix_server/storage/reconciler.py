@@ -13,14 +13,14 @@ from affix_server.errors import AffixError
 from affix_server.resilience import Circuit
 from affix_server.storage.drainer import Drainer
 from affix_server.storage.entries import Pending, TaskTombstone
-from affix_server.storage.events import attachment_event, task_event
+from affix_server.storage.events import task_deletion, task_event
 from affix_server.storage.postgres.attachments import NO_LIMIT, AttachmentTable
 from affix_server.storage.postgres.database import Database
 from affix_server.storage.postgres.tasks import TaskTable
 from affix_server.storage.redis.cache import Cache
 from affix_server.storage.redis.intents import Intents, Trace
 from affix_server.storage.redis.pending import PendingWrites
-from affix_server.storage.redis.publishing import NO_LEASE, announce
+from affix_server.storage.redis.publishing import NO_LEASE, Telling, announce
 from affix_server.storage.redis.task_cache import TaskCache
 from affix_server.storage.trust import Trust
 from affix_server.times import now_ms
@@ -160,21 +160,24 @@ class Reconciler:
         if row.entry is None:
             await self._cache.run([self._intents.remove(member)])
             return
-        (was_behind,) = await self._cache.republish([row.entry])
         # Where Redis has it already, its event went out with it.
-        event = announce(attachment_event(row.entry, row.updated_by)) if was_behind else []
-        await self._cache.run([*event, self._intents.remove(member)])
+        await self._cache.republish([(row.entry, None if row.change is None else Telling(row.change))])
+        await self._cache.run([self._intents.remove(member)])
 
     async def _settle_task(self, member: bytes, task_id: str) -> None:
         row = await self._tasks.read(task_id)
         if row is None:
             await self._cache.run([self._intents.remove(member)])
             return
-        await self._task_cache.publish(row.task, NO_LEASE, (), ())
         if isinstance(row.task, TaskTombstone):
+            change = task_deletion(row.task, row.updated_by)
+            await self._task_cache.publish(row.task, NO_LEASE, (), change=change)
             await self._task_cache.drop_entries(task_id, await self._tasks.keys(task_id))
-        event = task_event("task.updated", row.task, row.updated_by)
-        await self._cache.run([*announce(event), self._intents.remove(member)])
+            told = []
+        else:
+            await self._task_cache.publish(row.task, NO_LEASE, ())
+            told = announce(task_event("task.updated", row.task, row.updated_by))
+        await self._cache.run([*told, self._intents.remove(member)])
 
     async def _measure(self) -> None:
         """Tell how much waits for Postgres, while it is away."""

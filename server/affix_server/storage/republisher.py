@@ -5,12 +5,13 @@ from __future__ import annotations
 import structlog
 from prometheus_client import CollectorRegistry, Counter
 
-from affix_server.storage.entries import Entry
-from affix_server.storage.events import attachment_event
+from affix_server.storage.entries import TaskTombstone
+from affix_server.storage.events import Change, task_deletion
 from affix_server.storage.postgres.attachments import AttachmentTable
-from affix_server.storage.postgres.tasks import TaskTable
+from affix_server.storage.postgres.tasks import TaskRow, TaskTable
+from affix_server.storage.redis import names
 from affix_server.storage.redis.cache import Cache
-from affix_server.storage.redis.publishing import announce
+from affix_server.storage.redis.publishing import Telling
 from affix_server.storage.redis.task_cache import TaskCache
 
 _log = structlog.get_logger()
@@ -40,28 +41,36 @@ class Republisher:
     async def republish(self, since: int) -> int:
         """Publish every row with a revision after `since`; returns how many Redis had missed.
 
-        An event goes out for each of those; it may have gone out before, with the same revision.
+        An event goes out for each that nobody has told of, as far as Redis knows. Where an earlier write of a key
+        has not been told of and cannot be any more, watchers hear that an event is missing.
         """
         missed = 0
         async for tasks in self._tasks.since(since):
-            await self._task_cache.republish(tasks)
+            await self._task_cache.republish([(row.task, _deletion(row)) for row in tasks])
         async for rows in self._attachments.since(since):
-            entries: list[Entry] = [row.entry for _, row in rows if row.entry is not None]
-            behind = await self._cache.republish(entries)
-            events = [
-                attachment_event(entry, row.updated_by)
-                for entry, (_, row), was_behind in zip(entries, rows, behind, strict=True)
-                if was_behind
-            ]
-            await self._cache.run([command for event in events for command in announce(event)])
-            missed += len(events)
+            behind = await self._cache.republish(
+                [
+                    (row.entry, None if row.change is None else Telling(row.change, told_until=since))
+                    for _, row in rows
+                    if row.entry is not None
+                ]
+            )
+            missed += sum(behind)
         self._republished.inc(missed)
         if missed:
             _log.info("republished", rows=missed)
         return missed
 
     async def forget_all(self) -> None:
-        """Drop all that Redis holds and Postgres has, because nobody knows how old it is."""
+        """Drop all that Redis holds and Postgres has, because nobody knows how old it is.
+
+        The events of what it missed are missing too, so nobody can resume from before.
+        """
+        await self._cache.run([("UNLINK", names.WATCHED)])
         dropped = await self._cache.forget_all()
         if dropped:
             _log.warning("cache_dropped", keys=dropped)
+
+
+def _deletion(row: TaskRow) -> Change | None:
+    return task_deletion(row.task, row.updated_by) if isinstance(row.task, TaskTombstone) else None

@@ -27,14 +27,14 @@ from affix_server.errors import (
 from affix_server.storage.base import RESULT_KEY
 from affix_server.storage.drainer import Drainer
 from affix_server.storage.entries import TaskTombstone, random_suffix
-from affix_server.storage.events import attachment_event, task_event
+from affix_server.storage.events import task_deletion, task_event
 from affix_server.storage.ongoing import Ongoing
 from affix_server.storage.postgres.attachments import Row
 from affix_server.storage.postgres.tasks import TaskTable
 from affix_server.storage.redis.client import CacheUnavailableError
 from affix_server.storage.redis.connection import Command
 from affix_server.storage.redis.intents import Intents
-from affix_server.storage.redis.publishing import announce
+from affix_server.storage.redis.publishing import Telling, announce
 from affix_server.storage.redis.task_cache import TaskCache
 from affix_server.storage.single_flight import SingleFlight
 from affix_server.storage.trust import Trust
@@ -132,11 +132,15 @@ class TaskRepository:
 
         async def publish(done: tuple[Task, Row | None], tokens: Sequence[str]) -> None:
             task, row = done
-            entries = [(row.entry, tokens[-1])] if row is not None and row.entry is not None else []
-            events = [attachment_event(entry, completed_by) for entry, _ in entries]
-            events.append(task_event("task.completed", task, completed_by))
-            told = [command for event in events for command in announce(event)]
-            await self._cache.publish(task, tokens[0], entries, [*told, *self._ends(refs, tokens)])
+            event = announce(task_event("task.completed", task, completed_by))
+            ends = self._ends(refs[:1], tokens[:1])
+            if row is None or row.entry is None or row.change is None:
+                await self._cache.publish(task, tokens[0], [*event, *ends])
+                return
+            await self._cache.publish(task, tokens[0], ())
+            telling = Telling(row.change, self._intents.hand_over(refs[1], tokens[1]))
+            await self._cache.publish_result(row.entry, tokens[1], telling)
+            await self._cache.run([*event, *ends])
 
         refs = [Ref(task_id, "")] if result is None else [Ref(task_id, ""), Ref(task_id, RESULT_KEY)]
         task, _ = await self._write(
@@ -151,10 +155,9 @@ class TaskRepository:
         async def publish(deleted: tuple[TaskTombstone, Sequence[str]], tokens: Sequence[str]) -> None:
             tombstone, keys = deleted
             # The tombstone first: from then on nothing of this task is filled in or published any more.
-            await self._cache.publish(tombstone, tokens[0], (), ())
+            await self._cache.publish(tombstone, tokens[0], (), change=task_deletion(tombstone, deleted_by))
             await self._cache.drop_entries(task_id, keys)
-            event = task_event("task.deleted", tombstone, deleted_by)
-            await self._cache.run([*announce(event), *self._ends([ref], tokens)])
+            await self._cache.run(self._ends([ref], tokens))
 
         tombstone, _ = await self._write([ref], lambda: self._table.delete(task_id, deleted_by), publish)
         return DeletedTask(task_id, tombstone.deleted_at)
@@ -223,7 +226,7 @@ class TaskRepository:
 
     async def _publish(self, task: Task, tokens: Sequence[str], event: str, written_by: str) -> None:
         ends = self._ends([Ref(task.id, "")], tokens)
-        await self._cache.publish(task, tokens[0], (), [*announce(task_event(event, task, written_by)), *ends])
+        await self._cache.publish(task, tokens[0], [*announce(task_event(event, task, written_by)), *ends])
 
     async def _count(self, task_id: str) -> int:
         try:

@@ -10,14 +10,13 @@ from affix_server.storage.acceptor import Acceptor
 from affix_server.storage.conditions import conflict
 from affix_server.storage.drainer import Drainer
 from affix_server.storage.entries import Entry, Write
-from affix_server.storage.events import attachment_event
 from affix_server.storage.ongoing import Ongoing
 from affix_server.storage.postgres.attachments import NO_LIMIT, AttachmentTable, Row
 from affix_server.storage.postgres.writer import GroupCommitWriter
 from affix_server.storage.redis.cache import Cache
 from affix_server.storage.redis.client import CacheUnavailableError
 from affix_server.storage.redis.intents import Intents
-from affix_server.storage.redis.publishing import announce
+from affix_server.storage.redis.publishing import Telling
 from affix_server.storage.trust import Trust
 
 
@@ -90,11 +89,11 @@ class AttachmentWriting:
 
     async def _publish(self, write: Write, row: Row, token: str) -> Done:
         """Step 3; a Redis that fails now is made up for before it is believed again."""
-        if row.entry is None:
+        change = row.change
+        if row.entry is None or change is None:
             return await self._show_why_not(write, row, token)
-        event = attachment_event(row.entry, write.written_by)
         try:
-            await self._cache.publish(row.entry, token, [*announce(event), *self._intents.end(write.ref, token)])
+            await self._cache.publish(row.entry, token, Telling(change, self._intents.hand_over(write.ref, token)))
         except CacheUnavailableError:
             self._trust.doubt()  # whatever it was that Redis said: it lacks this write
             await self._trust.heard()
@@ -107,7 +106,7 @@ class AttachmentWriting:
             if there.entry is None:
                 await self._cache.forget(write.ref)
             else:
-                await self._cache.republish([there.entry])
+                await self._cache.republish([(there.entry, None)])
             await self._cache.run(self._intents.end(write.ref, token))
         except CacheUnavailableError:
             self._intents.abandon(write.ref, token)

@@ -6,7 +6,7 @@ mechanism that nobody needs, or a test that is missing.
 
 from __future__ import annotations
 
-from tests.resilience.mutations import in_background, in_doubt, in_postgres, in_redis, in_servers
+from tests.resilience.mutations import in_background, in_doubt, in_postgres, in_redis, in_servers, in_watching
 from tests.resilience.mutations.patching import Mutation
 
 MUTATIONS: tuple[Mutation, ...] = (
@@ -15,4 +15,5 @@ MUTATIONS: tuple[Mutation, ...] = (
     *in_doubt.MUTATIONS,
     *in_servers.MUTATIONS,
     *in_background.MUTATIONS,
+    *in_watching.MUTATIONS,
 )

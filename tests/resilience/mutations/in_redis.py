@@ -49,8 +49,8 @@ MUTATIONS = (
         lua(
             publishing.PUT,
             (
-                "redis.call('DEL', KEYS[1])\n  forget_indexes(INDEXES)\n  return -1\nend\n\nredis",
-                "redis.call('DEL', KEYS[1])\n  return -1\nend\n\nredis",
+                "redis.call('DEL', KEYS[1])\n  forget_indexes(INDEXES)\n  if is_due",
+                "redis.call('DEL', KEYS[1])\n  if is_due",
             ),
         ),
         (forward.a_publication_after_an_eviction_leaves_no_gap_in_the_list,),

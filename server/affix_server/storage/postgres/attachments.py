@@ -11,6 +11,7 @@ import asyncpg
 from affix_server.domain import Attachment, AttachmentType, Condition, Page, Query, Ref, Summary
 from affix_server.errors import StorageUnavailableError, TaskNotFoundError
 from affix_server.storage.entries import Entry, IndexLine, Pending, Tombstone, Write, random_suffix
+from affix_server.storage.events import Change, attachment_event
 from affix_server.storage.limits import content_bytes, require_room
 from affix_server.storage.postgres.database import Connection, Database, statement
 from affix_server.storage.postgres.rows import content_columns, drain_columns, parse_entry, parse_summary
@@ -45,6 +46,17 @@ class Row:
     task_exists: bool
     entry: Entry | None
     updated_by: str = ""
+    previous_revision: int = 0
+    overwrites: bool = False
+
+    @property
+    def change(self) -> Change | None:
+        """What tells of it; None for nothing, and for what was deleted with its task, whose event tells of it."""
+        if self.entry is None or self.previous_revision == self.entry.revision:
+            return None
+        return attachment_event(
+            self.entry, self.updated_by, overwrites=self.overwrites, previous_revision=self.previous_revision
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +128,8 @@ class AttachmentTable:
                 record["task_exists"],
                 parse_entry(ref, record) if record["found"] else None,
                 record["updated_by"] or "",
+                record["previous_revision"] or 0,
+                bool(record["overwrites"]),
             )
             for ref, record in zip(refs, records, strict=True)
         ]
@@ -174,6 +188,8 @@ class AttachmentTable:
                         task_exists=True,
                         entry=parse_entry(Ref(record["task_id"], record["key"]), record),
                         updated_by=record["updated_by"],
+                        previous_revision=record["previous_revision"],
+                        overwrites=record["overwrites"],
                     ),
                 )
                 for record in records
@@ -225,10 +241,19 @@ def _required(condition: Condition) -> int | None:
 def _written(write: Write, record: asyncpg.Record) -> Row:
     if record["id"] is None:
         return Row(record["task_exists"], None)
+    return Row(
+        record["task_exists"],
+        _written_entry(write, record),
+        write.written_by,
+        record["previous_revision"],
+        record["overwrites"],
+    )
+
+
+def _written_entry(write: Write, record: asyncpg.Record) -> Entry:
     if write.content is None:
-        tombstone = Tombstone(write.ref, record["id"], record["updated_at"], record["revision"])
-        return Row(record["task_exists"], tombstone, write.written_by)
-    attachment = Attachment(
+        return Tombstone(write.ref, record["id"], record["updated_at"], record["revision"])
+    return Attachment(
         id=record["id"],
         task_id=write.ref.task_id,
         key=write.ref.key,
@@ -238,4 +263,3 @@ def _written(write: Write, record: asyncpg.Record) -> Row:
         updated_at=record["updated_at"],
         revision=record["revision"],
     )
-    return Row(record["task_exists"], attachment, write.written_by)

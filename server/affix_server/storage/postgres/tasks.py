@@ -85,12 +85,11 @@ class TaskTable:
             return TaskRow(task, record["updated_by"])
         return None
 
-    async def since(self, revision: int) -> AsyncGenerator[Sequence[TaskEntry]]:
+    async def since(self, revision: int) -> AsyncGenerator[Sequence[TaskRow]]:
         """Read what was written or deleted after a revision, in its order, some at a time."""
         while records := await self._database.fetch(_SINCE, revision):
-            tasks = [parse_task(record) for record in records]
-            yield tasks
-            revision = tasks[-1].revision
+            yield [TaskRow(parse_task(record), record["updated_by"]) for record in records]
+            revision = records[-1]["revision"]
 
     async def count(self, task_id: str) -> int:
         """Count the attachments of a task."""

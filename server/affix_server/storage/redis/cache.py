@@ -22,8 +22,10 @@ from affix_server.storage.redis.publishing import (
     PUT,
     RELEASE,
     TYPE_PLACE,
+    Telling,
     lease,
     put,
+    put_in_turn,
     release,
 )
 from affix_server.storage.revisions import Revisions
@@ -68,9 +70,9 @@ class Cache:
             "affix_cache_corrupt_entries_total", "Redis entries that were not whole and were dropped", registry=registry
         )
 
-    async def publish(self, entry: Entry, token: str, followed_by: Sequence[Command]) -> None:
-        """Make a committed write visible, then run what tells of it and removes its trace."""
-        await self._run([put(entry, self._ttl, token), *followed_by])
+    async def publish(self, entry: Entry, token: str, telling: Telling) -> None:
+        """Make a committed write visible, tell of it and remove its trace: one round trip, or a wait for its turn."""
+        await put_in_turn(self._client, entry, self._ttl, token, telling)
 
     async def lease(self, refs: Iterable[Ref], token: str) -> None:
         """Ask for the right to `fill` these places; before Postgres is read, or it is worth nothing."""
@@ -88,9 +90,12 @@ class Cache:
             ]
         )
 
-    async def republish(self, entries: Sequence[Entry]) -> list[bool]:
-        """Replace what Redis holds by what is newer in Postgres; tells for each whether Redis was behind."""
-        replies = await self._run([put(entry, self._ttl, NO_LEASE) for entry in entries])
+    async def republish(self, entries: Sequence[tuple[Entry, Telling | None]]) -> list[bool]:
+        """Replace what Redis holds by what is newer in Postgres; returns for each whether Redis was behind.
+
+        What nobody has told of is told of, where it is given how.
+        """
+        replies = await self._run([put(entry, self._ttl, NO_LEASE, telling) for entry, telling in entries])
         return [reply in {1, -1} for reply in replies]
 
     async def get(self, refs: Sequence[Ref]) -> list[Entry | None]:

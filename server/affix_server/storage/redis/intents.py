@@ -79,6 +79,11 @@ class Intents:
         self.abandon(ref, token)
         return [("ZREM", names.INTENTS, names.intent(ref, token)), ("ZREM", names.writing(ref), token)]
 
+    def hand_over(self, ref: Ref, token: str) -> str:
+        """Leave a trace to the publication, which removes it with the write's token; returns its name."""
+        self.abandon(ref, token)
+        return names.intent(ref, token)
+
     def abandon(self, ref: Ref, token: str) -> None:
         """Leave a trace to the reconciler."""
         self._under_way.discard(names.intent(ref, token).encode())

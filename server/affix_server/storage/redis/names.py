@@ -5,6 +5,7 @@ from __future__ import annotations
 from affix_server.domain import AttachmentType, Ref
 
 INTENTS = "cb:intents"
+WATCHED = "cb:stream:attachments"
 HEARTBEAT = "cb:heartbeat"
 PROBE = "cb:probe"
 TASK_PATTERN = "cb:task:*"

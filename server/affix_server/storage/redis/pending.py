@@ -7,11 +7,20 @@ from dataclasses import dataclass
 
 from affix_server.domain import Ref
 from affix_server.storage.entries import Entry, Pending, TaskEntry, Tombstone
+from affix_server.storage.events import Change
 from affix_server.storage.redis import names
 from affix_server.storage.redis.client import RedisClient, Script, accept
 from affix_server.storage.redis.connection import Command, Reply
 from affix_server.storage.redis.hashes import CorruptEntryError, entry_fields, leases, parse_entry, parse_task
-from affix_server.storage.redis.publishing import NO_LEASE, PEND, TOMBSTONE_TTL_SECONDS, index_key, put, write_keys
+from affix_server.storage.redis.publishing import (
+    NO_LEASE,
+    PEND,
+    TOMBSTONE_TTL_SECONDS,
+    event_parts,
+    index_key,
+    put,
+    write_keys,
+)
 
 LOOK = Script("look")
 SCRIPTS = (LOOK, PEND)
@@ -59,15 +68,15 @@ class PendingWrites:
             now_us=int(now),
         )
 
-    async def keep(self, pending: Pending, seen: Seen, followed_by: Sequence[Command]) -> bool:
-        """Keep a write until it is drained, if all is as it was seen; then run what tells of it."""
+    async def keep(self, pending: Pending, seen: Seen, change: Change) -> bool:
+        """Keep a write until it is drained, and tell of it, if all is as it was seen."""
         marks = ["pending", 1, "updatedBy", pending.written_by, *(("provisional", 1) if pending.provisional else ())]
-        return await self._keep(pending.entry, seen, 1, 0, marks, followed_by)
+        return await self._keep(pending.entry, seen, 1, 0, marks, change)
 
-    async def keep_for_good(self, entry: Entry, seen: Seen, followed_by: Sequence[Command]) -> bool:
-        """Keep a write where there is no Postgres, if all is as it was seen; then run what tells of it."""
+    async def keep_for_good(self, entry: Entry, seen: Seen, change: Change) -> bool:
+        """Keep a write where there is no Postgres, and tell of it, if all is as it was seen."""
         ttl = TOMBSTONE_TTL_SECONDS if isinstance(entry, Tombstone) else 0
-        return await self._keep(entry, seen, 0, ttl, (), followed_by)
+        return await self._keep(entry, seen, 0, ttl, (), change)
 
     async def _keep(
         self,
@@ -76,19 +85,15 @@ class PendingWrites:
         is_pending: int,
         ttl: int,
         marks: Sequence[str | int],
-        followed_by: Sequence[Command],
+        change: Change,
     ) -> bool:
         if isinstance(entry, Tombstone):
             ref, created_at = entry.ref, 0
         else:
             ref, created_at = Ref(entry.task_id, entry.key), entry.created_at
         place = (ref.key, index_key(entry), created_at, is_pending, ttl)
-        command = PEND(write_keys(ref), seen.revision, *place, *entry_fields(entry), *marks)
-        if not accept((await self._client.pipeline((command,)))[0]):
-            return False
-        for reply in await self._client.pipeline(followed_by):
-            accept(reply)
-        return True
+        command = PEND(write_keys(ref), seen.revision, *place, *event_parts(change), *entry_fields(entry), *marks)
+        return bool(accept((await self._client.pipeline((command,)))[0]))
 
     async def get(self, refs: Sequence[Ref]) -> list[Pending | None]:
         """Read the pending writes of keys; None for a key that has none."""

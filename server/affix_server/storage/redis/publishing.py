@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import dataclass
+
 from affix_server.domain import Ref
 from affix_server.storage.entries import Entry, TaskEntry, TaskTombstone, Tombstone
-from affix_server.storage.events import Event
+from affix_server.storage.events import Change, Event
 from affix_server.storage.redis import names
-from affix_server.storage.redis.client import Script
+from affix_server.storage.redis.client import RedisClient, Script, accept
 from affix_server.storage.redis.connection import Command
 from affix_server.storage.redis.hashes import entry_fields, task_fields
 
 BEGIN, LEASE = Script("begin"), Script("lease")
-PUT, PEND = Script("_indexes", "put"), Script("_indexes", "pend")
-TASK_PUT, DROP, RELEASE = Script("task_put"), Script("drop"), Script("release")
+PUT, PEND = Script("_events", "_indexes", "put"), Script("_events", "_indexes", "pend")
+TASK_PUT, DROP, RELEASE = Script("_events", "task_put"), Script("drop"), Script("release")
 
 # Longer than any request lives, so that no late fill or publish finds the place empty.
 TOMBSTONE_TTL_SECONDS = 60
@@ -26,6 +29,26 @@ _INDEXES_AT = 5
 TYPE_PLACE = {type_: 2 + number for number, type_ in enumerate(names.TYPES)}
 # No token is empty, so this one has no lease: for what is put in only over something older.
 NO_LEASE = ""
+Parts = tuple[str | bytes | int, ...]
+
+# What put.lua answers when the write before is still on its way.
+_TOO_EARLY = -2
+# A publication waits so long at most for that of the write before it, and asks so often.
+PATIENCE_SECONDS = 0.5
+_TURN_SECONDS = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """That a publication tells of its write: the event, the write's intent, and what the write before it may lack.
+
+    A write after `told_until` counts as not told of where Redis does not know; None for one that may still be on
+    its way.
+    """
+
+    change: Change
+    intent: str = ""
+    told_until: int | None = None
 
 
 def lease(name: str, token: str) -> Command:
@@ -60,24 +83,60 @@ def index_key(entry: Entry) -> int:
     return 0 if isinstance(entry, Tombstone) else TYPE_PLACE[entry.content.type] + _INDEXES_AT - 1
 
 
-def put(entry: Entry, ttl_seconds: int, token: str) -> Command:
-    """Set an entry and its indexes as Postgres has them, unless Redis holds something newer (put.lua)."""
+def put(entry: Entry, ttl_seconds: int, token: str, telling: Telling | None = None, *, waits: bool = False) -> Command:
+    """Set an entry and its indexes as Postgres has them, unless Redis holds something newer (put.lua).
+
+    Tells of it if nobody has and `telling` is given; if it `waits`, not before the write before it has been told of.
+    """
     if isinstance(entry, Tombstone):
         ref, ttl, created_at = entry.ref, TOMBSTONE_TTL_SECONDS, 0
     else:
         ref, ttl, created_at = Ref(entry.task_id, entry.key), ttl_seconds, entry.created_at
     place = (ref.key, index_key(entry), created_at)
-    return PUT(write_keys(ref), entry.revision, ttl, *place, token, *entry_fields(entry))
+    if telling is None:
+        told: tuple[str | int, ...] = ("", 0, "", 0)
+        event: Parts = ()
+    else:
+        after = "" if telling.told_until is None else telling.told_until
+        told = (telling.intent, telling.change.previous_revision, after, int(waits))
+        event = event_parts(telling.change)
+    return PUT(write_keys(ref), entry.revision, ttl, *place, token, *told, len(event), *event, *entry_fields(entry))
 
 
-def put_task(task: TaskEntry, ttl_seconds: int, token: str) -> Command:
-    """Set a task, unless Redis holds something as new; a tombstone takes the indexes with it (task_put.lua)."""
+async def put_in_turn(client: RedisClient, entry: Entry, ttl_seconds: int, token: str, telling: Telling) -> None:
+    """Publish a committed write, and tell of it behind the write it replaced.
+
+    That one's server may have come to a halt: it is waited for `PATIENCE_SECONDS`, and watchers hear that an event is
+    missing. Raises CacheUnavailableError.
+    """
+    loop = asyncio.get_running_loop()
+    end = loop.time() + PATIENCE_SECONDS
+    while True:
+        command = put(entry, ttl_seconds, token, telling, waits=loop.time() < end)
+        if accept((await client.pipeline((command,)))[0]) != _TOO_EARLY:
+            return
+        await asyncio.sleep(_TURN_SECONDS)
+
+
+def put_task(task: TaskEntry, ttl_seconds: int, token: str, change: Change | None = None) -> Command:
+    """Set a task, unless Redis holds something as new; a tombstone takes the indexes with it (task_put.lua).
+
+    `change` is a tombstone's event, for whoever is to tell of it if nobody has.
+    """
     if isinstance(task, TaskTombstone):
         keys, ttl = [names.task(task.id), names.pending(task.id), *names.indexes(task.id)], TOMBSTONE_TTL_SECONDS
     else:
         keys, ttl = [names.task(task.id)], ttl_seconds
     gone = int(isinstance(task, TaskTombstone))
-    return TASK_PUT(keys, task.revision, ttl, token, gone, *task_fields(task))
+    event = () if change is None else event_parts(change)
+    return TASK_PUT(keys, task.revision, ttl, token, gone, len(event), *event, *task_fields(task))
+
+
+def event_parts(change: Change) -> Parts:
+    """Return what _events.lua makes an event of."""
+    event = change.event
+    what = (change.kind.value, change.task_id, change.key, change.id, change.type)
+    return (event.type, event.data, *what, change.by, change.at, event.revision)
 
 
 def announce(event: Event) -> list[Command]:

@@ -6,13 +6,24 @@ from collections.abc import AsyncGenerator, Sequence
 
 from affix_server.domain import Ref, Task
 from affix_server.storage.entries import Entry, TaskEntry, TaskTombstone
+from affix_server.storage.events import Change
 from affix_server.storage.redis import names
 from affix_server.storage.redis.client import RedisClient, Script, accept
 from affix_server.storage.redis.connection import Command
 from affix_server.storage.redis.hashes import CorruptEntryError, parse_task, task_fields
-from affix_server.storage.redis.publishing import DROP, NO_LEASE, TASK_PUT, TOMBSTONE_TTL_SECONDS, lease, put, put_task
+from affix_server.storage.redis.publishing import (
+    DROP,
+    NO_LEASE,
+    TASK_PUT,
+    TOMBSTONE_TTL_SECONDS,
+    Telling,
+    event_parts,
+    lease,
+    put_in_turn,
+    put_task,
+)
 
-TASK_GET, TASK_KEEP = Script("task_get"), Script("task_keep")
+TASK_GET, TASK_KEEP = Script("task_get"), Script("_events", "task_keep")
 SCRIPTS = (TASK_PUT, TASK_GET, TASK_KEEP)
 
 _UNLINK_AT_ONCE = 1000
@@ -39,18 +50,18 @@ class TaskCache:
         return task, (count if count >= 0 else None)
 
     async def publish(
-        self, task: TaskEntry, token: str, attachments: Sequence[tuple[Entry, str]], followed_by: Sequence[Command]
+        self, task: TaskEntry, token: str, followed_by: Sequence[Command], *, change: Change | None = None
     ) -> None:
-        """Make a committed write visible, with the attachments of the same commit, then run what follows.
+        """Make a committed write visible, and tell of a deletion, then run what follows."""
+        await self.run([put_task(task, self._ttl, token, change), *followed_by])
 
-        Each goes with the token of its lease.
-        """
-        puts = [put(entry, self._ttl, entry_token) for entry, entry_token in attachments]
-        await self.run([put_task(task, self._ttl, token), *puts, *followed_by])
+    async def publish_result(self, entry: Entry, token: str, telling: Telling) -> None:
+        """Make an attachment visible that was committed with its task, tell of it and remove its trace."""
+        await put_in_turn(self._client, entry, self._ttl, token, telling)
 
-    async def republish(self, tasks: Sequence[TaskEntry]) -> None:
-        """Replace what Redis holds by what is newer in Postgres."""
-        await self.run([put_task(task, self._ttl, NO_LEASE) for task in tasks])
+    async def republish(self, tasks: Sequence[tuple[TaskEntry, Change | None]]) -> None:
+        """Replace what Redis holds by what is newer in Postgres, and tell of deletions that nobody has told of."""
+        await self.run([put_task(task, self._ttl, NO_LEASE, change) for task, change in tasks])
 
     async def lease(self, task_id: str, token: str) -> None:
         """Ask for the right to `fill` a task; before Postgres is read, or it is worth nothing."""
@@ -66,10 +77,12 @@ class TaskCache:
             some = [names.entry(Ref(task_id, key)) for key in keys[start : start + _UNLINK_AT_ONCE]]
             await self.run([("UNLINK", *some)])
 
-    async def keep(self, task: TaskEntry, held: TaskEntry | None, followed_by: Sequence[Command]) -> bool:
-        """Keep a task where there is no Postgres, if it is still what it was seen to be; then tell of it.
+    async def keep(
+        self, task: TaskEntry, held: TaskEntry | None, followed_by: Sequence[Command], *, change: Change | None = None
+    ) -> bool:
+        """Keep a task where there is no Postgres, if it is still what it was seen to be; then run what tells of it.
 
-        A new task gets empty and complete indexes; a deleted one loses them.
+        A new task gets empty and complete indexes; a deleted one loses them, and `change` tells of it.
         """
         if isinstance(task, TaskTombstone):
             indexes, ttl = "drop", TOMBSTONE_TTL_SECONDS
@@ -77,7 +90,9 @@ class TaskCache:
             indexes, ttl = ("leave" if isinstance(held, Task) else "make"), 0
         keys = [names.task(task.id), *names.indexes(task.id)]
         revision = held.revision if held is not None else ""
-        (reply,) = await self._client.pipeline([TASK_KEEP(keys, revision, indexes, ttl, *task_fields(task))])
+        event = () if change is None else event_parts(change)
+        command = TASK_KEEP(keys, revision, indexes, ttl, len(event), *event, *task_fields(task))
+        (reply,) = await self._client.pipeline([command])
         if not accept(reply):
             return False
         await self.run(followed_by)

@@ -25,7 +25,6 @@ from affix_server.storage.events import attachment_event
 from affix_server.storage.limits import answer_budget, content_size, require_room
 from affix_server.storage.redis.cache import Cache, Found
 from affix_server.storage.redis.pending import PendingWrites, Seen
-from affix_server.storage.redis.publishing import announce
 from affix_server.storage.redis.task_cache import TaskCache
 
 # Writers of one key that meet take turns; each turn is a millisecond or less.
@@ -126,7 +125,8 @@ class RedisOnlyAttachments:
         return seen
 
     async def _keep(self, entry: Entry, seen: Seen, written_by: str) -> bool:
-        return await self._writes.keep_for_good(entry, seen, announce(attachment_event(entry, written_by)))
+        change = attachment_event(entry, written_by, overwrites=isinstance(seen.entry, Attachment))
+        return await self._writes.keep_for_good(entry, seen, change)
 
     async def _refuse(self, ref: Ref) -> Attachment:
         task, _ = await self._task_cache.get(ref.task_id)

@@ -25,7 +25,7 @@ from affix_server.errors import ConflictError, StorageUnavailableError, TaskNotF
 from affix_server.json_text import merge_objects
 from affix_server.storage.base import RESULT_KEY
 from affix_server.storage.entries import TaskTombstone, random_suffix
-from affix_server.storage.events import task_event
+from affix_server.storage.events import task_deletion, task_event
 from affix_server.storage.redis.publishing import announce
 from affix_server.storage.redis.task_cache import TaskCache
 from affix_server.storage.redis_only.attachments import ATTEMPTS, RedisOnlyAttachments
@@ -113,7 +113,7 @@ class RedisOnlyTasks:
             counted = await self.get(task_id)
             now_us = await self._cache.clock_us()
             gone = TaskTombstone(task_id, now_us // 1000, max(now_us, counted.task.revision + 1))
-            if await self._cache.keep(gone, counted.task, announce(task_event("task.deleted", gone, deleted_by))):
+            if await self._cache.keep(gone, counted.task, (), change=task_deletion(gone, deleted_by)):
                 # From the tombstone on no attachment is written any more, so this finds all there are.
                 await self._cache.drop_entries(task_id, await self._attachments.keys(task_id))
                 return DeletedTask(task_id, gone.deleted_at)

@@ -17,7 +17,8 @@ WITH clock AS (
 attachments AS (
     UPDATE task_attachments SET
         type = NULL, value = NULL, content = NULL, url = NULL, mime_type = NULL, size = NULL, content_bytes = 0,
-        updated_by = $2, updated_at = clock.at, deleted_at = clock.at, revision = clock.revision
+        updated_by = $2, updated_at = clock.at, deleted_at = clock.at, revision = clock.revision,
+        previous_revision = clock.revision
     FROM clock
     WHERE task_id = $1 AND deleted_at IS NULL
     RETURNING key

@@ -50,5 +50,7 @@ ON CONFLICT (task_id, key) DO UPDATE SET
     updated_by = excluded.updated_by,
     updated_at = excluded.updated_at,
     revision = excluded.revision,
-    deleted_at = excluded.deleted_at
+    deleted_at = excluded.deleted_at,
+    previous_revision = CASE WHEN a.previous_revision = a.revision THEN 0 ELSE a.revision END,
+    overwrites = a.deleted_at IS NULL
 WHERE excluded.revision > a.revision

@@ -19,7 +19,9 @@ SELECT r.place,
        (extract(epoch FROM r.created_at) * 1000)::bigint AS created_at,
        (extract(epoch FROM r.updated_at) * 1000)::bigint AS updated_at,
        (extract(epoch FROM r.deleted_at) * 1000)::bigint AS deleted_at,
-       r.revision
+       r.revision,
+       r.previous_revision,
+       r.overwrites
 FROM (
     SELECT named.place,
            t.id IS NOT NULL AS task_exists,

@@ -55,7 +55,9 @@ written AS (
         created_at = CASE WHEN a.deleted_at IS NULL THEN a.created_at ELSE excluded.created_at END,
         updated_at = greatest(excluded.updated_at, a.updated_at),
         revision = greatest(excluded.revision, a.revision + 1),
-        deleted_at = CASE WHEN excluded.deleted_at IS NOT NULL THEN greatest(excluded.updated_at, a.updated_at) END
+        deleted_at = CASE WHEN excluded.deleted_at IS NOT NULL THEN greatest(excluded.updated_at, a.updated_at) END,
+        previous_revision = CASE WHEN a.previous_revision = a.revision THEN 0 ELSE a.revision END,
+        overwrites = a.deleted_at IS NULL
     WHERE (a.deleted_at IS NULL OR excluded.deleted_at IS NULL)
       AND (NOT $16 OR EXISTS (
           SELECT FROM input i
@@ -73,6 +75,8 @@ SELECT i.place,
        (extract(epoch FROM w.created_at) * 1000)::bigint AS created_at,
        (extract(epoch FROM w.updated_at) * 1000)::bigint AS updated_at,
        w.revision,
+       w.previous_revision,
+       w.overwrites,
        task.id IS NOT NULL AND w.id IS NULL AND ((NOT i.deletes AND i.if_revision IS NULL)
            OR held.revision + 1 >= $14 OR clock.now >= $14 OR extract(epoch FROM clock_timestamp()) * 1000000 >= $14) AS too_late
 FROM input i

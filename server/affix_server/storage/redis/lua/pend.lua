@@ -1,12 +1,12 @@
--- Keeps a write about which Redis decides: until it is drained, or for good where there is no Postgres.
+-- Keeps a write about which Redis decides, until it is drained, or for good where there is no Postgres; and tells of it.
 --
 -- KEYS 1 entry, 2 task, 3 pending keys, 4 writes of the key under way, 5 index of all keys, 6.. of each type
 -- ARGV 1 revision of what the entry is to replace, '' if that had none, 2 key, 3 number of the type's
 --      index in KEYS, or 0 for a tombstone, 4 createdAt in ms, 5 '1' if Postgres is to hear of it,
---      6 TTL in seconds, 0 for none, 7.. fields of the entry
+--      6 TTL in seconds, 0 for none, 7.. the event, then the fields of the entry
 -- Returns 1, or 0 if the entry or the task is not what it was when it was looked at, or if a write of this key
 --      is on its way to Postgres: one of the two has to be first.
-local INDEXES = 5
+local INDEXES, TELL = 5, 7
 local task = redis.pcall('HMGET', KEYS[2], 'deleted', 'id')
 if task.err or task[1] or not task[2] then
   return 0
@@ -23,7 +23,7 @@ if redis.call('ZCOUNT', KEYS[4], time[1] * 1000 + math.floor(time[2] / 1000), '+
   return 0
 end
 redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[1], unpack(ARGV, 7))
+redis.call('HSET', KEYS[1], unpack(ARGV, TELL + EVENT))
 if ARGV[6] ~= '0' then
   redis.call('EXPIRE', KEYS[1], ARGV[6])
 end
@@ -37,4 +37,5 @@ for i = INDEXES, #KEYS do
     redis.call('PERSIST', KEYS[i])
   end
 end
+tell(TELL)
 return 1

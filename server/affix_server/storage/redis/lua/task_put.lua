@@ -1,10 +1,14 @@
--- Publishes a task or its tombstone as Postgres has it, unless Redis holds something as new or newer.
+-- Publishes a task or its tombstone as Postgres has it, unless Redis holds something as new or newer. Of a tombstone it
+-- tells, if nobody has: its event is that of the attachments' end too.
 --
 -- KEYS 1 task, and with a tombstone all that goes with it: 2 its pending keys, 3.. its indexes
--- ARGV 1 revision, 2 TTL in seconds, 3 token of a lease, 4 '1' for a tombstone, 5.. fields of the task
+-- ARGV 1 revision, 2 TTL in seconds, 3 token of a lease, 4 '1' for a tombstone, 5 number of the event's arguments,
+--      0 for none, 6.. the event, then the fields of the task
 -- Returns 1 if published, 0 if something as new is there, -1 if nothing is there and no lease
 --      says that nothing was all the while. A tombstone is always put where nothing is: it misleads nobody.
-local held = redis.pcall('HMGET', KEYS[1], 'revision', 'leases', ARGV[3])
+local TELL = 6
+local has_event = ARGV[5] ~= '0'
+local held = redis.pcall('HMGET', KEYS[1], 'revision', 'leases', ARGV[3], 'deleted', 'untold')
 if held.err then
   redis.call('DEL', KEYS[1])
   held = {}
@@ -12,6 +16,13 @@ end
 local held_revision = tonumber(held[1])
 if held_revision then
   if held_revision >= tonumber(ARGV[1]) then
+    if has_event and held_revision == tonumber(ARGV[1]) and held[5] then
+      tell(TELL)
+      redis.call('HDEL', KEYS[1], 'untold')
+    elseif has_event and not held[4] then
+      -- The task is there again, and some of what happened to it since has been told of.
+      tell_of_gap(ARGV[TELL + 3], '')
+    end
     return 0
   end
 elseif ARGV[4] ~= '1' and not held[3] and (held[2] or redis.call('EXISTS', KEYS[1]) == 0) then
@@ -27,7 +38,12 @@ if ARGV[4] == '1' then
   end
 end
 redis.call('DEL', unpack(KEYS))
-redis.call('HSET', KEYS[1], unpack(ARGV, 5))
+redis.call('HSET', KEYS[1], unpack(ARGV, TELL + tonumber(ARGV[5])))
+if has_event then
+  tell(TELL)
+elseif ARGV[4] == '1' then
+  redis.call('HSET', KEYS[1], 'untold', '1')
+end
 if not keep then
   redis.call('EXPIRE', KEYS[1], ARGV[2])
 end

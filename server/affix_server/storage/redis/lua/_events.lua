@@ -1,0 +1,25 @@
+-- What tells of a write: on the channel and the stream of its type, and on the one stream that watchers read.
+-- Prepended to the scripts that make writes visible, so that an event is out exactly when its write is.
+
+local WATCHED = 'cb:stream:attachments'
+local KEPT = 100000
+-- How many arguments an event has: type, data, kind, taskId, key, id, attachment type, by, at in ms, revision.
+local EVENT = 10
+
+local function tell(first)
+  local type, data = ARGV[first], ARGV[first + 1]
+  local fields = { 'kind', 'taskId', 'key', 'id', 'type', 'by', 'at', 'revision' }
+  local line = {}
+  for i, field in ipairs(fields) do
+    line[#line + 1] = field
+    line[#line + 1] = ARGV[first + 1 + i]
+  end
+  redis.call('XADD', WATCHED, 'MAXLEN', '~', KEPT, '*', unpack(line))
+  redis.call('XADD', 'cb:stream:' .. type, 'MAXLEN', '~', KEPT, '*', 'data', data, 'revision', ARGV[first + 9])
+  redis.call('PUBLISH', type, data)
+end
+
+-- Says to the watchers of a key, or of a task, that an event is missing here and will not come.
+local function tell_of_gap(task_id, key)
+  redis.call('XADD', WATCHED, 'MAXLEN', '~', KEPT, '*', 'kind', 'gap', 'taskId', task_id, 'key', key)
+end
