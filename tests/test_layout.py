@@ -33,7 +33,7 @@ FORBIDDEN: list[tuple[str, tuple[str, ...]]] = [
     ("server/affix_server/storage/base.py", BACKENDS),
     ("server/affix_server/services", BACKENDS),
     ("server/affix_server/interceptors", BACKENDS),
-    ("server/affix_server/domain.py", (*WIRE, *BACKENDS)),
+    ("server/affix_server/domain", (*WIRE, *BACKENDS)),
     ("server/affix_server/errors.py", (*WIRE, *BACKENDS)),
     ("server/affix_server/validation.py", BACKENDS),
     ("shim/affix_shim/jsonrpc.py", ("aiohttp", "grpc", "google", "affix")),

@@ -1,0 +1,74 @@
+"""What Affix stores, free of any wire or store.
+
+Times are integers: milliseconds since the Unix epoch, UTC. JSON is its text.
+"""
+
+from __future__ import annotations
+
+from affix_server.domain.attachments import (
+    ALWAYS,
+    Attachment,
+    AttachmentType,
+    BinaryContent,
+    Condition,
+    Content,
+    Created,
+    Deleted,
+    JsonContent,
+    MarkdownContent,
+    Page,
+    Query,
+    Ref,
+    Summary,
+    TextContent,
+    UrlContent,
+)
+from affix_server.domain.events import (
+    AttachmentEvent,
+    EventKind,
+    Watched,
+)
+from affix_server.domain.tasks import (
+    CountedTask,
+    DeletedTask,
+    NewTask,
+    Task,
+    TaskChanges,
+    TaskOrderBy,
+    TaskPage,
+    TaskQuery,
+    TaskStatus,
+    WrittenTask,
+)
+
+__all__ = [
+    "ALWAYS",
+    "Attachment",
+    "AttachmentEvent",
+    "AttachmentType",
+    "BinaryContent",
+    "Condition",
+    "Content",
+    "CountedTask",
+    "Created",
+    "Deleted",
+    "DeletedTask",
+    "EventKind",
+    "JsonContent",
+    "MarkdownContent",
+    "NewTask",
+    "Page",
+    "Query",
+    "Ref",
+    "Summary",
+    "Task",
+    "TaskChanges",
+    "TaskOrderBy",
+    "TaskPage",
+    "TaskQuery",
+    "TaskStatus",
+    "TextContent",
+    "UrlContent",
+    "Watched",
+    "WrittenTask",
+]
