@@ -81,7 +81,7 @@ def task_cache(storage: Storage) -> TaskCache:
 
 def pending_writes(storage: Storage) -> PendingWrites:
     """Return what keeps and settles the pending writes of a server."""
-    return storage.reconciler._pending
+    return storage.reconciler._drainer._pending
 
 
 def purge_soon(storage: Storage) -> None:

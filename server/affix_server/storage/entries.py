@@ -63,6 +63,20 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
+class PendingTask:
+    """What only Redis knows of a task: what its last write left, and who wrote it.
+
+    `born`: the revision with which it was registered, if Postgres has not seen that either; else 0. `emptied`: the
+    revision up to which its attachments went with a deletion that Postgres has not seen; 0 if there was none.
+    """
+
+    task: TaskEntry
+    written_by: str
+    born: int = 0
+    emptied: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class TooLarge:
     """Stands for an entry that was not sent along because of its size in bytes."""
 

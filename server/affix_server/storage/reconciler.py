@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -12,14 +11,13 @@ from affix_server.domain import Ref
 from affix_server.errors import AffixError
 from affix_server.resilience import Circuit
 from affix_server.storage.drainer import Drainer
-from affix_server.storage.entries import Pending, TaskTombstone
+from affix_server.storage.entries import TaskTombstone
 from affix_server.storage.events import attachment_event, task_event
 from affix_server.storage.postgres.attachments import NO_LIMIT, AttachmentTable
 from affix_server.storage.postgres.database import Database
 from affix_server.storage.postgres.tasks import TaskTable
 from affix_server.storage.redis.cache import Cache
 from affix_server.storage.redis.intents import Intents, Trace
-from affix_server.storage.redis.pending import PendingWrites
 from affix_server.storage.redis.publishing import NO_LEASE, announce
 from affix_server.storage.redis.task_cache import TaskCache
 from affix_server.storage.trust import Trust
@@ -46,7 +44,6 @@ class Reconciler:
         cache: Cache,
         task_cache: TaskCache,
         intents: Intents,
-        pending: PendingWrites,
         drainer: Drainer,
         attachments: AttachmentTable,
         tasks: TaskTable,
@@ -59,7 +56,6 @@ class Reconciler:
         self._cache = cache
         self._task_cache = task_cache
         self._intents = intents
-        self._pending = pending
         self._drainer = drainer
         self._attachments = attachments
         self._tasks = tasks
@@ -115,16 +111,16 @@ class Reconciler:
         skip = drained = ended = 0
         while traces := await self._intents.traces(skip, _BATCH):
             old = [trace for trace in traces if trace.began_ms <= now_ms() - recent_ms]
-            pending = await self._pending_of(old)
             # Two processes may have left a trace each of the same write.
-            await self._drainer.drain({one.ref: one for one in pending.values()}, probing=probing)
+            refs = [trace.ref for trace in old if trace.ref is not None]
+            pending = await self._drainer.drain_all(refs, probing=probing)
             drained += len(pending)
             # A younger trace may be of a write that is still under way, and be needed once more.
             stale = [trace for trace in old if trace.began_ms < before_ms and not trace.ours]
-            over = [trace for trace in stale if trace in pending]
+            over = [trace for trace in stale if trace.ref in pending]
             await self._cache.run([self._intents.remove(trace.member) for trace in over])
             # What else was cut short can wait until the circuit is closed.
-            cut_short = [] if probing else [trace for trace in stale if trace not in pending]
+            cut_short = [] if probing else [trace for trace in stale if trace.ref not in pending]
             for trace in cut_short:
                 await self._settle(trace)
             ended += len(over) + len(cut_short)
@@ -139,13 +135,6 @@ class Reconciler:
         if ended:
             _log.info("reconciled", writes=ended)
         return ended
-
-    async def _pending_of(self, traces: Sequence[Trace]) -> dict[Trace, Pending]:
-        about = [trace for trace in traces if trace.ref is not None and trace.ref.key]
-        if not about:
-            return {}
-        found = await self._pending.get([trace.ref for trace in about if trace.ref is not None])
-        return {trace: one for trace, one in zip(about, found, strict=True) if one is not None}
 
     async def _settle(self, trace: Trace) -> None:
         if trace.ref is None:
@@ -172,7 +161,7 @@ class Reconciler:
             return
         await self._task_cache.publish(row.task, NO_LEASE, (), ())
         if isinstance(row.task, TaskTombstone):
-            await self._task_cache.drop_entries(task_id, await self._tasks.keys(task_id))
+            await self._task_cache.expunge(task_id, await self._tasks.keys(task_id), row.task.revision)
         event = task_event("task.updated", row.task, row.updated_by)
         await self._cache.run([*announce(event), self._intents.remove(member)])
 

@@ -73,7 +73,7 @@ class AttachmentWriting:
             return await self._write_past_redis(write)
         try:
             if begun.pending:
-                await self._drainer.drain_key(write.ref)
+                await self._drainer.drain_all([write.ref])
             row = await self._writer.commit(write)
         except (StorageUnavailableError, CircuitOpenError) as fault:
             await self._intents.give_up(write.ref, begun.token)

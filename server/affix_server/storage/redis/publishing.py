@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from affix_server.domain import Ref
 from affix_server.storage.entries import Entry, TaskEntry, TaskTombstone, Tombstone
 from affix_server.storage.events import Event
@@ -12,7 +14,7 @@ from affix_server.storage.redis.hashes import entry_fields, task_fields
 
 BEGIN, LEASE = Script("begin"), Script("lease")
 PUT, PEND = Script("_indexes", "put"), Script("_indexes", "pend")
-TASK_PUT, DROP, RELEASE = Script("task_put"), Script("drop"), Script("release")
+TASK_PUT, DROP, RELEASE, EXPUNGE = Script("task_put"), Script("drop"), Script("release"), Script("expunge")
 
 # Longer than any request lives, so that no late fill or publish finds the place empty.
 TOMBSTONE_TTL_SECONDS = 60
@@ -36,7 +38,7 @@ def lease(name: str, token: str) -> Command:
 def begin(ref: Ref, token: str) -> Command:
     """Begin a write on its way to Postgres (begin.lua)."""
     place = names.entry(ref) if ref.key else names.task(ref.task_id)
-    return BEGIN([place, names.writing(ref)], token, LEASE_TTL_SECONDS, WRITE_LASTS_MS)
+    return BEGIN([place, names.writing(ref), names.task(ref.task_id)], token, LEASE_TTL_SECONDS, WRITE_LASTS_MS)
 
 
 def release(name: str, token: str) -> Command:
@@ -55,9 +57,12 @@ def write_keys(ref: Ref) -> list[str]:
     ]
 
 
-def index_key(entry: Entry) -> int:
-    """Return the number of the entry's index by type among `write_keys`, counted from 1; 0 for a tombstone."""
-    return 0 if isinstance(entry, Tombstone) else TYPE_PLACE[entry.content.type] + _INDEXES_AT - 1
+def index_key(entry: Entry, indexes_at: int = _INDEXES_AT) -> int:
+    """Return the number of the entry's index by type among `write_keys`, counted from 1; 0 for a tombstone.
+
+    `indexes_at` is the number of the index of all keys where a script takes other keys before it.
+    """
+    return 0 if isinstance(entry, Tombstone) else TYPE_PLACE[entry.content.type] + indexes_at - 1
 
 
 def put(entry: Entry, ttl_seconds: int, token: str) -> Command:
@@ -72,12 +77,15 @@ def put(entry: Entry, ttl_seconds: int, token: str) -> Command:
 
 def put_task(task: TaskEntry, ttl_seconds: int, token: str) -> Command:
     """Set a task, unless Redis holds something as new; a tombstone takes the indexes with it (task_put.lua)."""
-    if isinstance(task, TaskTombstone):
-        keys, ttl = [names.task(task.id), names.pending(task.id), *names.indexes(task.id)], TOMBSTONE_TTL_SECONDS
-    else:
-        keys, ttl = [names.task(task.id)], ttl_seconds
-    gone = int(isinstance(task, TaskTombstone))
-    return TASK_PUT(keys, task.revision, ttl, token, gone, *task_fields(task))
+    keys = [names.task(task.id), names.pending(task.id), *names.indexes(task.id)]
+    gone = isinstance(task, TaskTombstone)
+    ttl = TOMBSTONE_TTL_SECONDS if gone else ttl_seconds
+    return TASK_PUT(keys, task.revision, ttl, token, int(gone), *task_fields(task))
+
+
+def expunge(refs: Sequence[Ref], revision: int) -> Command:
+    """Drop what is left of attachments that went with a task at a revision (expunge.lua)."""
+    return EXPUNGE([names.entry(ref) for ref in refs], revision)
 
 
 def announce(event: Event) -> list[Command]:

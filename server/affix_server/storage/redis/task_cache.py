@@ -10,10 +10,20 @@ from affix_server.storage.redis import names
 from affix_server.storage.redis.client import RedisClient, Script, accept
 from affix_server.storage.redis.connection import Command
 from affix_server.storage.redis.hashes import CorruptEntryError, parse_task, task_fields
-from affix_server.storage.redis.publishing import DROP, NO_LEASE, TASK_PUT, TOMBSTONE_TTL_SECONDS, lease, put, put_task
+from affix_server.storage.redis.publishing import (
+    DROP,
+    EXPUNGE,
+    NO_LEASE,
+    TASK_PUT,
+    TOMBSTONE_TTL_SECONDS,
+    expunge,
+    lease,
+    put,
+    put_task,
+)
 
 TASK_GET, TASK_KEEP = Script("task_get"), Script("task_keep")
-SCRIPTS = (TASK_PUT, TASK_GET, TASK_KEEP)
+SCRIPTS = (TASK_PUT, TASK_GET, TASK_KEEP, EXPUNGE)
 
 _UNLINK_AT_ONCE = 1000
 _SCAN_AT_ONCE = 500
@@ -60,11 +70,24 @@ class TaskCache:
         """Put in what Postgres was found to hold, where Redis holds something older or the lease still stands."""
         await self.run([put_task(task, self._ttl, token)])
 
-    async def drop_entries(self, task_id: str, keys: Sequence[str]) -> None:
-        """Remove the attachments of a deleted task, once its tombstone keeps new ones out."""
+    async def expunge(self, task_id: str, keys: Sequence[str], revision: int) -> None:
+        """Remove the attachments of a task deleted at a revision, once its tombstone keeps older ones out."""
         for start in range(0, len(keys), _UNLINK_AT_ONCE):
-            some = [names.entry(Ref(task_id, key)) for key in keys[start : start + _UNLINK_AT_ONCE]]
-            await self.run([("UNLINK", *some)])
+            some = [Ref(task_id, key) for key in keys[start : start + _UNLINK_AT_ONCE]]
+            await self.run([expunge(some, revision)])
+
+    async def expunge_all(self, task_id: str, revision: int) -> None:
+        """Do the same without being told the keys, by going through all of Redis."""
+        prefix, cursor = names.entry_prefix(task_id), "0"
+        while True:
+            reply = await self._client.execute(
+                *("SCAN", cursor, "MATCH", f"{prefix}*", "COUNT", _SCAN_AT_ONCE, "TYPE", "hash")
+            )
+            cursor = reply[0].decode()
+            keys = [name.decode().removeprefix(prefix) for name in reply[1]]
+            await self.expunge(task_id, keys, revision)
+            if cursor == "0":
+                return
 
     async def keep(self, task: TaskEntry, held: TaskEntry | None, followed_by: Sequence[Command]) -> bool:
         """Keep a task where there is no Postgres, if it is still what it was seen to be; then tell of it.

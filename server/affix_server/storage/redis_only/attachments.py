@@ -96,11 +96,6 @@ class RedisOnlyAttachments:
         async with aclosing(self._cache.scan_index(task_id)) as chunks:
             await self._cache.build_index(task_id, chunks)
 
-    async def keys(self, task_id: str) -> Sequence[str]:
-        """Find all keys of a task by going through all of Redis."""
-        async with aclosing(self._cache.scan_index(task_id)) as chunks:
-            return [line.key async for chunk in chunks for line in chunk]
-
     async def _look(self, ref: Ref) -> Seen:
         seen = await self._writes.look(ref)
         if not isinstance(seen.task, Task):

@@ -12,11 +12,15 @@ local revision = tonumber(ARGV[1])
 redis.call('ZREM', KEYS[4], ARGV[6])
 
 -- The tombstone of a task outlives every request that was under way when it was deleted, and nothing
--- that is left of its attachments is to be seen.
-local task = redis.pcall('HMGET', KEYS[2], 'deleted', 'revision')
-if not task.err and task[1] and (tonumber(task[2]) or 0) >= revision then
-  redis.call('DEL', KEYS[1])
-  redis.call('SREM', KEYS[3], ARGV[3])
+-- that is left of its attachments is to be seen; nor once it has been registered anew without Postgres.
+local task = redis.pcall('HMGET', KEYS[2], 'deleted', 'revision', 'emptied')
+local emptied = not task.err and tonumber(task[1] and task[2] or task[3])
+if emptied and emptied >= revision then
+  local left = redis.pcall('HGET', KEYS[1], 'revision')
+  if left and left.err or (tonumber(left) or 0) <= emptied then
+    redis.call('DEL', KEYS[1])
+    redis.call('SREM', KEYS[3], ARGV[3])
+  end
   return 0
 end
 
@@ -46,6 +50,8 @@ if redis.call('SREM', KEYS[3], ARGV[3]) == 1 and redis.call('EXISTS', KEYS[3]) =
   for i = INDEXES, #KEYS do
     redis.call('EXPIRE', KEYS[i], ARGV[2])
   end
-  redis.call('EXPIRE', KEYS[2], ARGV[2])
+  if redis.pcall('HEXISTS', KEYS[2], 'pending') ~= 1 then
+    redis.call('EXPIRE', KEYS[2], ARGV[2])
+  end
 end
 return 1
