@@ -10,15 +10,28 @@ from dataclasses import dataclass
 
 from tests.resilience.mutations import MUTATIONS
 from tests.resilience.mutations.patching import Mutation
-from tests.resilience.scenarios import deletion, doubt, draining, forward, freezing, identity, lists, pending, returning
+from tests.resilience.scenarios import (
+    deletion,
+    doubt,
+    draining,
+    forward,
+    freezing,
+    identity,
+    lists,
+    pending,
+    returning,
+    task_deletion,
+    tasks,
+)
 from tests.resilience.world import Scenario, Stores, open_pair
 
 # Far longer than any of them takes.
 _PATIENCE_SECONDS = 30
 
+_MODULES = (forward, lists, identity, deletion, pending, draining, doubt, returning, freezing, tasks, task_deletion)
 SCENARIOS: tuple[Scenario, ...] = tuple(
     function
-    for module in (forward, lists, identity, deletion, pending, draining, doubt, returning, freezing)
+    for module in _MODULES
     for name, function in vars(module).items()
     if inspect.iscoroutinefunction(function) and function.__module__ == module.__name__
     # Scenarios are public and take a world and nothing else.

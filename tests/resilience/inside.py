@@ -4,18 +4,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 from unittest.mock import patch
 
-from affix_server.storage.postgres.database import Database
+import psutil
+
+from affix_server.storage.postgres.database import Connection, Database, Work
+from affix_server.storage.postgres.tasks import TaskTable
 from affix_server.storage.redis.client import RedisClient
 from affix_server.storage.redis.pending import PendingWrites
+from affix_server.storage.redis.pending_tasks import PendingTasks
 from affix_server.storage.redis.task_cache import TaskCache
 from affix_server.stores import Storage
+from tests.storage.outages import until
 
+V = TypeVar("V")
 Hook = Callable[[], Awaitable[object]]
 
 
@@ -82,6 +90,39 @@ def task_cache(storage: Storage) -> TaskCache:
 def pending_writes(storage: Storage) -> PendingWrites:
     """Return what keeps and settles the pending writes of a server."""
     return storage.reconciler._drainer._pending
+
+
+def pending_tasks(storage: Storage) -> PendingTasks:
+    """Return what keeps and settles the pending tasks of a server."""
+    return storage.reconciler._drainer._pending_tasks
+
+
+def task_table(storage: Storage) -> TaskTable:
+    """Return the Postgres half of a server's tasks."""
+    return storage.task_table
+
+
+@asynccontextmanager
+async def frozen_with_the_next_statement(storage: Storage) -> AsyncIterator[None]:
+    """Stop the backend that gets the next work of a server, and let it do its worst at the end of the block."""
+    stopped: list[int] = []
+    real = database(storage)._run_bounded
+
+    async def freezing(work: Work[V]) -> V:
+        async def frozen(connection: Connection) -> V:
+            if not stopped:
+                stopped.append(connection.get_server_pid())
+                os.kill(stopped[0], signal.SIGSTOP)
+            return await work(connection)
+
+        return await real(frozen)
+
+    with patch.object(database(storage), "_run_bounded", freezing):
+        try:
+            yield
+        finally:
+            os.kill(stopped[0], signal.SIGCONT)
+        await until(lambda: not psutil.pid_exists(stopped[0]))
 
 
 def purge_soon(storage: Storage) -> None:

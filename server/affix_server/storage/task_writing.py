@@ -44,6 +44,7 @@ class _Steps(Generic[V, T]):
     publish: Callable[[V, Sequence[str]], Awaitable[None]]
     accept: Callable[[Sequence[Begun], Fault], Awaitable[T]]
     task_of: Callable[[V], T]
+    prepare: Callable[[str], Awaitable[None]] | None = None
 
 
 class TaskWriting:
@@ -75,10 +76,17 @@ class TaskWriting:
     async def create(self, task_id: str, new: NewTask, created_by: str, *, fresh: bool) -> Written[Task]:
         """Register a task under an id, which nobody else can have if it is `fresh`. Raises ConflictError."""
         refs = [Ref(task_id, "")]
+
+        async def publish(task: Task, tokens: Sequence[str]) -> None:
+            told = announce(task_event("task.created", task, created_by))
+            indexes = self._cache.whole_indexes(task_id, tokens[0])
+            await self._cache.publish(task, tokens[0], (), [indexes, *told, *self._ends(refs, tokens)])
+
         steps = _Steps(
             refs,
+            prepare=lambda token: self._cache.begin_indexes(task_id, token),
             commit=lambda: self._table.create(task_id, new, created_by),
-            publish=lambda task, tokens: self._publish(refs, task, tokens, "task.created", created_by),
+            publish=publish,
             accept=lambda begun, fault: self._acceptor.create(task_id, new, created_by, begun, fault, fresh=fresh),
             task_of=_itself,
         )
@@ -87,10 +95,15 @@ class TaskWriting:
     async def update(self, task_id: str, changes: TaskChanges, updated_by: str) -> Written[Task]:
         """Change a task. Raises TaskNotFoundError."""
         refs = [Ref(task_id, "")]
+
+        async def publish(task: Task, tokens: Sequence[str]) -> None:
+            told = announce(task_event("task.updated", task, updated_by))
+            await self._cache.publish(task, tokens[0], (), [*told, *self._ends(refs, tokens)])
+
         steps = _Steps(
             refs,
             commit=lambda: self._table.update(task_id, changes, updated_by),
-            publish=lambda task, tokens: self._publish(refs, task, tokens, "task.updated", updated_by),
+            publish=publish,
             accept=lambda begun, fault: self._acceptor.update(task_id, changes, updated_by, begun, fault),
             task_of=_itself,
         )
@@ -141,7 +154,7 @@ class TaskWriting:
         return await self._writes.run(self._write(steps))
 
     async def _write(self, steps: _Steps[V, T]) -> Written[T]:
-        begun = await self._begin(steps.refs)
+        begun = await self._begin(steps)
         if begun is None:
             return await self._write_past_redis(steps)
         tokens = [one.token for one in begun]
@@ -174,26 +187,24 @@ class TaskWriting:
             await self._trust.heard()
         return Written(steps.task_of(written), pending=False)
 
-    async def _begin(self, refs: Sequence[Ref]) -> Sequence[Begun] | None:
+    async def _begin(self, steps: _Steps[V, T]) -> Sequence[Begun] | None:
         """Leave the traces of a write; None if Redis is away."""
         if not self._trust.publishing:
             return None
         begun: list[Begun] = []
         try:
-            for ref in refs:
+            for ref in steps.refs:
                 begun.append(await self._intents.begin(ref))  # noqa: PERF401 - what has begun is abandoned below
+            if steps.prepare is not None:
+                await steps.prepare(begun[0].token)
         except CacheUnavailableError:
-            self._abandon(refs, [one.token for one in begun])
+            self._abandon(steps.refs, [one.token for one in begun])
             self._trust.doubt()  # it may answer readers all the same
             return None
         except BaseException:
-            self._abandon(refs, [one.token for one in begun])
+            self._abandon(steps.refs, [one.token for one in begun])
             raise
         return begun
-
-    async def _publish(self, refs: Sequence[Ref], task: Task, tokens: Sequence[str], event: str, by: str) -> None:
-        told = announce(task_event(event, task, by))
-        await self._cache.publish(task, tokens[0], (), [*told, *self._ends(refs, tokens)])
 
     def _ends(self, refs: Sequence[Ref], tokens: Sequence[str]) -> Sequence[Command]:
         return [command for ref, token in zip(refs, tokens, strict=True) for command in self._intents.end(ref, token)]

@@ -133,7 +133,7 @@ class TaskTable:
 
         async def work(connection: Connection) -> Task:
             held = await self._lock(connection, _LOCK, task_id)
-            return await self._update(connection, held, changes, None, updated_by, self._fence())
+            return await self._update(connection, held, changes, None, updated_by)
 
         return await self._database.transact(work)
 
@@ -144,12 +144,12 @@ class TaskTable:
 
         async def work(connection: Connection) -> tuple[Task, Row | None]:
             held = await self._lock(connection, _LOCK, task_id)
-            changes, fence = TaskChanges(status=TaskStatus.COMPLETED), self._fence()
-            task = await self._update(connection, held, changes, worker_id, completed_by, fence)
+            changes = TaskChanges(status=TaskStatus.COMPLETED)
+            task = await self._update(connection, held, changes, worker_id, completed_by)
             if result is None:
                 return task, None
             write = Write(Ref(task_id, RESULT_KEY), JsonContent(result), completed_by)
-            (row,) = await write_attachments(connection, (write,), self._revisions, fence)
+            (row,) = await write_attachments(connection, (write,), self._revisions, self._fence())
             return task, row
 
         return await self._database.transact(work)
@@ -159,9 +159,7 @@ class TaskTable:
 
         async def work(connection: Connection) -> tuple[TaskTombstone, list[str]]:
             await self._lock(connection, _LOCK_WHOLE, task_id)
-            record = await connection.fetchrow(_DELETE, task_id, deleted_by, self._revisions.highest, self._fence())
-            if record is None:
-                raise _too_late()
+            (record,) = await connection.fetch(_DELETE, task_id, deleted_by, self._revisions.highest)
             tombstone = TaskTombstone(task_id, record["deleted_at"], record["revision"])
             self._revisions.observe(tombstone.revision)
             return tombstone, record["keys"]
@@ -208,27 +206,22 @@ class TaskTable:
         return self._live(record)
 
     async def _update(
-        self,
-        connection: Connection,
-        held: Task,
-        changes: TaskChanges,
-        assigned_to: str | None,
-        updated_by: str,
-        fence: int,
+        self, connection: Connection, held: Task, changes: TaskChanges, assigned_to: str | None, updated_by: str
     ) -> Task:
         metadata = merge_objects(held.metadata, changes.metadata) if changes.metadata is not None else None
         status = changes.status.value if changes.status else None
         record = await connection.fetchrow(
             _UPDATE,
             *(held.id, changes.text, status, changes.priority, metadata, assigned_to, updated_by),
-            *(self._revisions.highest, fence),
+            self._revisions.highest,
         )
-        if record is None:
-            raise _too_late()
         return self._live(record)
 
     def _fence(self) -> int:
-        """Only for a statement that is sent: each fence may be a step above the one before."""
+        """Only for a statement that is sent: each fence may be a step above the one before.
+
+        What is done in a transaction needs none: it is committed only by a caller that has not given up.
+        """
         return self._revisions.fence(self._database.now_us, self._database.timeout)
 
     def _live(self, record: asyncpg.Record | None) -> Task:

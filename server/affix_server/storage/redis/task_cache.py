@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from affix_server.domain import Ref, Task
 from affix_server.storage.entries import Entry, TaskEntry, TaskTombstone
 from affix_server.storage.redis import names
+from affix_server.storage.redis.cache import BUILDING_TTL_SECONDS, INDEX_BEGIN, INDEX_LOAD
 from affix_server.storage.redis.client import RedisClient, Script, accept
 from affix_server.storage.redis.connection import Command
 from affix_server.storage.redis.hashes import CorruptEntryError, parse_task, task_fields
@@ -57,6 +58,14 @@ class TaskCache:
         """
         puts = [put(entry, self._ttl, entry_token) for entry, entry_token in attachments]
         await self.run([put_task(task, self._ttl, token), *puts, *followed_by])
+
+    async def begin_indexes(self, task_id: str, token: str) -> None:
+        """Begin the indexes of a task before it is registered, so that what hangs on it from the start is noted."""
+        await self.run([INDEX_BEGIN(names.indexes(task_id), _builder(token), BUILDING_TTL_SECONDS)])
+
+    def whole_indexes(self, task_id: str, token: str) -> Command:
+        """Return what makes the indexes begun with a token whole: Postgres had nothing when the task was registered."""
+        return INDEX_LOAD(names.indexes(task_id), _builder(token), self._ttl, 1)
 
     async def republish(self, tasks: Sequence[TaskEntry]) -> None:
         """Replace what Redis holds by what is newer in Postgres."""
@@ -137,3 +146,7 @@ class TaskCache:
         """Run commands made by Intents or publishing.py."""
         for reply in await self._client.pipeline(commands):
             accept(reply)
+
+
+def _builder(token: str) -> str:
+    return f"\x01{token}"  # no key has control characters

@@ -1,8 +1,7 @@
 -- Makes tombstones of a task that is locked and of all its attachments: their contents go at once.
 --
--- $1 id, $2 deleted_by, $3 highest revision seen so far,
--- $4 the fence: the revision at and after which this statement has no effect
--- Returns no row if it comes too late, else the tombstone's time and revision, and all keys that went with it or shortly before.
+-- $1 id, $2 deleted_by, $3 highest revision seen so far
+-- Returns the tombstone's time and revision, and all keys that went with it or shortly before.
 WITH clock AS (
     SELECT revision, to_timestamp((us / 1000) / 1000.0) AS at
     FROM (
@@ -14,7 +13,6 @@ WITH clock AS (
         ) AS revision
         FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS us) AS read
     ) AS highest
-    WHERE revision < $4 AND extract(epoch FROM clock_timestamp()) * 1000000 < $4
 ),
 attachments AS (
     UPDATE task_attachments SET

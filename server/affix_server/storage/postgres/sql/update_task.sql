@@ -1,7 +1,7 @@
--- Changes a task that is locked; a null leaves its column as it is. No row if it comes too late.
+-- Changes a task that is locked; a null leaves its column as it is.
 --
 -- $1 id, $2 text, $3 status, $4 priority, $5 metadata, $6 assigned_to, $7 updated_by,
--- $8 highest revision seen so far, $9 the fence: the revision at and after which this statement has no effect
+-- $8 highest revision seen so far
 UPDATE tasks AS t SET
     text = coalesce($2, t.text),
     status = coalesce($3, t.status),
@@ -22,6 +22,4 @@ FROM (
     WHERE held.id = $1
 ) AS next
 WHERE t.id = $1
-  AND next.revision < $9
-  AND extract(epoch FROM clock_timestamp()) * 1000000 < $9
 RETURNING /* columns */
