@@ -21,6 +21,7 @@ from tests.resilience.scenarios import (
     pending,
     returning,
     task_deletion,
+    task_races,
     tasks,
 )
 from tests.resilience.world import Scenario, Stores, open_pair
@@ -28,7 +29,20 @@ from tests.resilience.world import Scenario, Stores, open_pair
 # Far longer than any of them takes.
 _PATIENCE_SECONDS = 30
 
-_MODULES = (forward, lists, identity, deletion, pending, draining, doubt, returning, freezing, tasks, task_deletion)
+_MODULES = (
+    forward,
+    lists,
+    identity,
+    deletion,
+    pending,
+    draining,
+    doubt,
+    returning,
+    freezing,
+    tasks,
+    task_deletion,
+    task_races,
+)
 SCENARIOS: tuple[Scenario, ...] = tuple(
     function
     for module in _MODULES

@@ -9,7 +9,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from unittest.mock import patch
 
 import psutil
@@ -102,20 +102,37 @@ def task_table(storage: Storage) -> TaskTable:
     return storage.task_table
 
 
+class _Freezing:
+    """A connection whose backend is stopped when a certain statement is sent, which is in its hands by then."""
+
+    def __init__(self, connection: Connection, statement: str, stopped: list[int]) -> None:
+        self._connection = connection
+        self._statement = statement
+        self._stopped = stopped
+
+    async def fetch(self, sql: str, *args: object) -> Any:
+        if sql == self._statement and not self._stopped:
+            # Once without effect, so that the statement is prepared; the next time it leaves in one go.
+            undone = self._connection.transaction()
+            await undone.start()
+            await self._connection.fetch(sql, *args)
+            await undone.rollback()
+            self._stopped.append(self._connection.get_server_pid())
+            os.kill(self._stopped[0], signal.SIGSTOP)
+        return await self._connection.fetch(sql, *args)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
 @asynccontextmanager
-async def frozen_with_the_next_statement(storage: Storage) -> AsyncIterator[None]:
-    """Stop the backend that gets the next work of a server, and let it do its worst at the end of the block."""
+async def frozen_with(statement: str, storage: Storage) -> AsyncIterator[None]:
+    """Stop the backend that gets a server's next statement of a sort; at the end of the block it does its worst."""
     stopped: list[int] = []
     real = database(storage)._run_bounded
 
     async def freezing(work: Work[V]) -> V:
-        async def frozen(connection: Connection) -> V:
-            if not stopped:
-                stopped.append(connection.get_server_pid())
-                os.kill(stopped[0], signal.SIGSTOP)
-            return await work(connection)
-
-        return await real(frozen)
+        return await real(lambda connection: work(cast("Connection", _Freezing(connection, statement, stopped))))
 
     with patch.object(database(storage), "_run_bounded", freezing):
         try:

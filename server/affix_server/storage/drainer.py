@@ -39,34 +39,33 @@ class Drainer:
         if not refs:
             return set()
         tasks = await self._pending_tasks.get(list(dict.fromkeys(ref.task_id for ref in refs)))
-        await self.drain_tasks(tasks, probing=probing)
-        keys = [ref for ref in refs if ref.key]
+        refused = await self.drain_tasks(tasks, probing=probing)
+        keys = [ref for ref in refs if ref.key and ref.task_id not in refused]
         found = zip(keys, await self._pending.get(keys) if keys else (), strict=True)
         pending = {ref: one for ref, one in found if one is not None}
         await self.drain(pending, probing=probing)
         return {*pending, *(Ref(one.task.id, "") for one in tasks)}
 
-    async def drain_tasks(self, pending: Sequence[PendingTask], *, probing: bool = False) -> None:
-        """Commit pending writes of tasks; one that Postgres refuses stays pending, and is logged."""
-        if not pending:
-            return
+    async def drain_tasks(self, pending: Sequence[PendingTask], *, probing: bool = False) -> set[str]:
+        """Commit pending writes of tasks; returns those that Postgres refuses, which stay pending and are logged."""
         try:
-            await self._drain_tasks(pending, probing=probing)
+            if pending:
+                await self._drain_tasks(pending, probing=probing)
         except AffixError:
             raise
         except Exception:  # noqa: BLE001 - as in `drain`
             if len(pending) == 1:
                 _log.exception("drain_refused")
-                return
-            for one in pending:
-                await self.drain_tasks([one], probing=probing)
+                return {pending[0].task.id}
+            return {refused for one in pending for refused in await self.drain_tasks([one], probing=probing)}
+        return set()
 
     async def _drain_tasks(self, pending: Sequence[PendingTask], *, probing: bool) -> None:
         settled = await self._tasks.drain(pending, probing=probing)
         for one, task in zip(pending, settled, strict=True):
-            emptied = max(one.emptied, task.revision if isinstance(task, TaskTombstone) else 0)
+            emptied = task.revision if isinstance(task, TaskTombstone) else one.born * bool(one.emptied)
             keys = await self._tasks.keys(task.id, probing=probing) if emptied else []
-            await self._pending_tasks.settle(task, emptied, keys)
+            await self._pending_tasks.settle(task, keys, emptied)
 
     async def drain(self, pending: Mapping[Ref, Pending], *, probing: bool = False) -> None:
         """Commit pending writes; of a task that has been deleted meanwhile, drop them.

@@ -67,7 +67,8 @@ class PendingTask:
     """What only Redis knows of a task: what its last write left, and who wrote it.
 
     `born`: the revision with which it was registered, if Postgres has not seen that either; else 0. `emptied`: the
-    revision up to which its attachments went with a deletion that Postgres has not seen; 0 if there was none.
+    revision of the tombstone that it was registered in the place of, or 0: what was born before, and all that hangs on
+    it, is gone.
     """
 
     task: TaskEntry

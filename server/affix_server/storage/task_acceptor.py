@@ -13,7 +13,7 @@ from affix_server.storage.events import attachment_event, task_event
 from affix_server.storage.redis.connection import Command
 from affix_server.storage.redis.intents import Begun
 from affix_server.storage.redis.pending_tasks import PendingTasks, SeenTask
-from affix_server.storage.redis.publishing import announce
+from affix_server.storage.redis.publishing import NO_LEASE, announce
 from affix_server.storage.redis.task_cache import TaskCache
 from affix_server.storage.task_changes import changed, registered
 
@@ -50,7 +50,8 @@ class TaskAcceptor:
             revision = self._acceptor.revision(seen.now_us, held)
             task = registered(task_id, new, created_by, seen.now_us // 1000, revision)
             pending = PendingTask(task, created_by, born=revision, emptied=held)
-            if await self._keep(pending, None, seen, announce(task_event("task.created", task, created_by))):
+            told = announce(task_event("task.created", task, created_by))
+            if await self._keep(pending, None, seen, told, begun[0].token):
                 return task
         raise as_failure(fault)
 
@@ -98,7 +99,7 @@ class TaskAcceptor:
             held = _held(task_id, seen, fault)
             revision = self._acceptor.revision(seen.now_us, held.revision, above)
             gone = TaskTombstone(task_id, seen.now_us // 1000, revision)
-            pending = PendingTask(gone, deleted_by, born=0, emptied=revision)
+            pending = PendingTask(gone, deleted_by)
             told = announce(task_event("task.deleted", gone, deleted_by))
             buried = await self._pending.bury(pending, seen, told)
             if buried.kept:
@@ -117,9 +118,14 @@ class TaskAcceptor:
         return seen
 
     async def _keep(
-        self, pending: PendingTask, result: Pending | None, seen: SeenTask, told: Sequence[Command]
+        self,
+        pending: PendingTask,
+        result: Pending | None,
+        seen: SeenTask,
+        told: Sequence[Command],
+        token: str = NO_LEASE,
     ) -> bool:
-        kept = await self._pending.keep(pending, result, seen, told)
+        kept = await self._pending.keep(pending, result, seen, told, token)
         if kept:
             self._acceptor.observe(pending.task.revision)
         return kept

@@ -20,7 +20,7 @@ from affix_server.storage.postgres import doubts
 from affix_server.storage.postgres.database import Database
 from affix_server.storage.postgres.doubts import DoubtTable, Others
 from affix_server.storage.reconciler import Reconciler
-from affix_server.storage.redis import names
+from affix_server.storage.redis import names, publishing
 from affix_server.storage.redis.cache import Cache
 from affix_server.storage.redis.client import CacheUnavailableError
 from affix_server.storage.redis.intents import Begun, Intents
@@ -29,7 +29,7 @@ from affix_server.storage.single_flight import SingleFlight
 from affix_server.storage.trust import Trust
 from affix_server.storage.watch import Watch
 from affix_server.times import now_ms
-from tests.resilience.mutations.patching import Mutation, replaced, together
+from tests.resilience.mutations.patching import Mutation, lua, replaced, together
 from tests.resilience.scenarios import deletion, doubt, draining, freezing, lists, pending, returning
 
 _begin, _accept, _look = Intents.begin, Acceptor.accept, PendingWrites.look
@@ -270,7 +270,7 @@ WITHOUT_POSTGRES = (
     ),
     Mutation(
         "a write does not begin with what is pending",
-        replaced(Drainer, "drain_key", _nothing()),
+        lua(publishing.BEGIN, ("math.max(pending, redis.call('HEXISTS', KEYS[1], 'pending'))", "0")),
         (
             pending.an_overwrite_wins_over_what_is_pending,
             pending.a_deletion_finds_what_is_pending,

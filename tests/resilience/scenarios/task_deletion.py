@@ -1,28 +1,26 @@
 """A deleted task takes along all that hangs on it, and nothing of it comes back."""
 
+# ruff: noqa: SLF001 - statements are private to their tables
+
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
-from affix_server.domain import Ref, TaskChanges, TextContent
-from affix_server.stores import Storage
+from affix_server.domain import Ref, TaskChanges
+from affix_server.storage.postgres import attachments, tasks
 from affix_server.times import now_ms
 from tests.resilience.inside import (
-    frozen_with_the_next_statement,
+    frozen_with,
     interposed,
-    pending_tasks,
-    pending_writes,
     postgres_refused,
     task_table,
 )
 from tests.resilience.scenarios.tasks import both_without_postgres, named, settled, text_of
 from tests.resilience.world import GONE, NO_TASK, Pair, keys, outcome, read
 from tests.storage.outages import dead
-
-_RACES = 25
 
 
 async def nothing_is_left(world: Pair, *refs: Ref) -> None:
@@ -174,6 +172,7 @@ async def a_deletion_is_above_all_that_is_pending(world: Pair) -> None:
         name = f"cb:task:{ref.task_id}:attachment:{ref.key}"
         ahead = int(await world.redis.hget(name, "revision") or 0) + 500_000
         await world.redis.hset(name, "revision", ahead)
+        await world.evict_indexes(ref.task_id)
         await world.storage.tasks.delete(ref.task_id, "a")
         assert int(await world.redis.hget(f"cb:task:{ref.task_id}", "revision") or 0) > ahead
 
@@ -208,7 +207,7 @@ async def a_registration_given_up_does_not_bring_a_deleted_task_back(world: Pair
     task_id = "t-given-up"
     await world.storage.tasks.create(named(task_id), "a")
     await world.storage.tasks.delete(task_id, "a")
-    async with frozen_with_the_next_statement(world.storage):
+    async with frozen_with(tasks._CREATE, world.storage):
         assert (await world.storage.tasks.create(named(task_id), "a")).pending
         with postgres_refused(world.storage):
             assert (await world.storage.tasks.delete(task_id, "a")).pending
@@ -219,7 +218,7 @@ async def a_registration_given_up_does_not_bring_a_deleted_task_back(world: Pair
 async def what_was_written_to_a_task_does_not_reach_the_next_of_its_name(world: Pair) -> None:
     """A backend freezes with an attachment; by the time it thaws, that was accepted, and its task is another one."""
     (ref,) = await world.refs("note")
-    async with frozen_with_the_next_statement(world.storage):
+    async with frozen_with(attachments._WRITE, world.storage):
         assert await world.put(ref, "planted-content")
         with postgres_refused(world.storage):
             await world.storage.tasks.delete(ref.task_id, "a")
@@ -228,88 +227,36 @@ async def what_was_written_to_a_task_does_not_reach_the_next_of_its_name(world: 
     assert await world.stored(ref) is None
 
 
-async def a_drained_deletion_waits_for_what_is_being_written(world: Pair) -> None:
-    """An attachment has been written, and is not yet committed, when the deletion of its task is drained."""
+async def a_deletion_waits_for_what_is_being_written(world: Pair) -> None:
+    """An attachment has been written, and is not yet committed, when its task is deleted."""
     (ref,) = await world.refs("note")
-    lock = world.sql.transaction()
-    await lock.start()
-    await world.sql.execute("SELECT FROM tasks WHERE id = $1 FOR KEY SHARE", ref.task_id)
-    await world.sql.execute(
-        "INSERT INTO task_attachments (task_id, key, id, type, content, content_bytes, created_by, updated_by, "
-        "created_at, updated_at, revision) VALUES ($1, $2, 'ta-1', 'text', 'late', 4, 'b', 'b', now(), now(), 1)",
-        *ref,
-    )
+    async with _being_written(world, ref):
+        deleting = asyncio.ensure_future(world.other.tasks.delete(ref.task_id, "b"))
+        await asyncio.wait((deleting,), timeout=0.3)
+    await deleting
+    assert await world.stored(ref) is None
+
+
+async def a_drained_deletion_waits_for_what_is_being_written(world: Pair) -> None:
+    """As before, and the deletion was accepted without Postgres."""
+    (ref,) = await world.refs("note")
     with postgres_refused(world.storage):
         await world.storage.tasks.delete(ref.task_id, "a")
-        draining = asyncio.ensure_future(world.other.reconciler.reconcile(now_ms(), recent_ms=0))
-        await asyncio.wait((draining,), timeout=0.3)
-        await lock.commit()
+        async with _being_written(world, ref):
+            draining = asyncio.ensure_future(world.other.reconciler.reconcile(now_ms(), recent_ms=0))
+            await asyncio.wait((draining,), timeout=0.3)
         await draining
     assert await world.stored(ref) is None
 
 
-async def a_creation_and_a_deletion_meet(world: Pair) -> None:
-    """An attachment is created at the moment its task is deleted, each with and without Postgres, many times."""
-    for creates_without in (False, True):
-        for deletes_without in (False, True):
-            refs = [(await world.refs("note"))[0] for _ in range(_RACES)]
-            with _away(world.storage, creates_without), _away(world.other, deletes_without):
-                answers = await asyncio.gather(*(_race(world, ref, turn) for turn, ref in enumerate(refs)))
-                assert {answer for answer in answers if answer != "done"} <= {NO_TASK}
-                for ref in refs:
-                    assert {await read(storage, ref) for storage in (world.storage, world.other)} == {NO_TASK}
-            await nothing_is_left(world, *refs)
-
-
-def _away(storage: Storage, without: bool) -> AbstractContextManager[None]:  # noqa: FBT001 - reads as its call
-    return postgres_refused(storage) if without else nullcontext()
-
-
-async def _race(world: Pair, ref: Ref, turn: int) -> str:
-    """Create through one server and delete the task through the other, now one first, now the other."""
-
-    async def create() -> str:
-        await asyncio.sleep(max(turn - _RACES // 2, 0) / 2000)
-        return await outcome(world.put(ref, "x"))
-
-    async def delete() -> None:
-        await asyncio.sleep(max(_RACES // 2 - turn, 0) / 2000)
-        await world.other.tasks.delete(ref.task_id, "b")
-
-    answer, _ = await asyncio.gather(create(), delete())
-    return answer
-
-
-async def a_creation_is_published_after_its_task_is_gone(world: Pair) -> None:
-    """It is committed; before it is in Redis, the task is deleted by another server, with or without Postgres."""
-    for deletes_without in (False, True):
-        (ref,) = await world.refs("note")
-        with _away(world.other, deletes_without):
-            deletion = partial(world.other.tasks.delete, ref.task_id, "b")
-            with interposed(world.storage.cache, "publish", before=deletion):
-                assert await outcome(world.put(ref, "x")) == "done"
-            assert await read(world.other, ref) == NO_TASK
-        await nothing_is_left(world, ref)
-
-
-async def a_creation_is_accepted_after_its_task_is_gone(world: Pair) -> None:
-    """It has looked; before it is kept, the task is deleted by another server, with or without Postgres."""
-    for deletes_without in (False, True):
-        (ref,) = await world.refs("note")
-        with postgres_refused(world.storage), _away(world.other, deletes_without):
-            deletion = partial(world.other.tasks.delete, ref.task_id, "b")
-            with interposed(pending_writes(world.storage), "look", after=deletion):
-                assert await outcome(world.put(ref, "x")) == NO_TASK
-        await nothing_is_left(world, ref)
-
-
-async def a_deletion_is_accepted_after_a_creation(world: Pair) -> None:
-    """The deletion has looked; before it is kept, another server creates an attachment, with or without Postgres."""
-    for creates_without in (False, True):
-        (ref,) = await world.refs("note")
-        with postgres_refused(world.storage), _away(world.other, creates_without):
-            creation = partial(world.other.attachments.create, ref, TextContent("x"), "b")
-            with interposed(pending_tasks(world.storage), "look", after=creation):
-                assert (await world.storage.tasks.delete(ref.task_id, "a")).pending
-            assert await read(world.other, ref) == NO_TASK
-        await nothing_is_left(world, ref)
+@asynccontextmanager
+async def _being_written(world: Pair, ref: Ref) -> AsyncIterator[None]:
+    """Write an attachment as write_attachments.sql does, and commit it at the end of the block."""
+    async with world.sql.transaction():
+        await world.sql.execute("SELECT FROM tasks WHERE id = $1 FOR KEY SHARE", ref.task_id)
+        await world.sql.execute(
+            "INSERT INTO task_attachments (task_id, key, id, type, content, content_bytes, created_by, updated_by, "
+            "created_at, updated_at, revision) VALUES ($1, $2, 'ta-1', 'text', 'late', 4, 'b', 'b', now(), now(), 1)",
+            *ref,
+        )
+        yield

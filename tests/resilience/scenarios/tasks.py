@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
-from affix_server.domain import CountedTask, JsonContent, NewTask, Ref, TaskChanges, TaskStatus, WrittenTask
+from affix_server.domain import (
+    CountedTask,
+    JsonContent,
+    NewTask,
+    Ref,
+    TaskChanges,
+    TaskStatus,
+    TextContent,
+    WrittenTask,
+)
 from affix_server.errors import AffixError
 from affix_server.storage.redis.names import TYPES
 from affix_server.stores import Storage
@@ -145,12 +154,12 @@ async def a_pending_change_waits_for_one_on_its_way_to_postgres(world: Pair) -> 
 
 
 async def a_completion_and_its_result_are_one_write(world: Pair) -> None:
-    """Between looking and keeping, another server writes the result: neither is kept as it was meant, then both."""
+    """Another server writes the result meanwhile: first neither is kept, then both, with the identity that is there."""
     (ref,) = await world.refs("result")
     states: list[CountedTask] = []
 
     async def write_meanwhile() -> None:
-        await world.put(ref, "theirs", by=world.other)
+        await world.other.attachments.create(ref, TextContent("theirs"), "b")
         states.append(await world.other.tasks.get(ref.task_id))
 
     assert await keys(world.storage, ref.task_id) == []
@@ -158,7 +167,7 @@ async def a_completion_and_its_result_are_one_write(world: Pair) -> None:
         with interposed(pending_tasks(world.storage), "look", after=write_meanwhile):
             assert (await world.storage.tasks.complete(ref.task_id, None, '"ours"', "a")).pending
         kept = await world.other.attachments.get(ref)
-        assert (kept.content, kept.created_by) == (JsonContent('"ours"'), "a")
+        assert (kept.content, kept.created_by) == (JsonContent('"ours"'), "b")
     assert states[0].task.status is TaskStatus.PENDING
     await settled(world, ref.task_id)
     assert (await world.task_row(ref.task_id))["status"] == "completed"
@@ -175,7 +184,7 @@ async def a_write_begins_with_the_pending_task(world: Pair) -> None:
         assert (await tasks.get(changed)).task == written.task
         assert not (await other.delete(deleted, "b")).pending
         assert await text_of(world.storage, deleted) == NO_TASK
-        assert not await world.put(Ref(attached, "note"), "x", by=world.other)
+        assert await outcome(world.put(Ref(attached, "note"), "x", by=world.other)) == "done"
         assert await read(world.storage, Ref(attached, "note")) == "x"
         assert await outcome(other.create(named(taken), "b")) == "ConflictError"
 

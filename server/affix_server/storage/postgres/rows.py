@@ -78,7 +78,7 @@ def drain_task_columns(pending: Sequence[PendingTask]) -> list[list[Any]]:
         else:
             nothing = (task.id, "", TaskStatus.PENDING.value, 0, "{}", None)
             when = (one.written_by, one.written_by, task.deleted_at, task.deleted_at, None)
-            rows.append((*nothing, *when, task.revision, True, 0, one.emptied))
+            rows.append((*nothing, *when, task.revision, True, 0, 0))
     return [list(column) for column in zip(*rows, strict=True)]
 
 

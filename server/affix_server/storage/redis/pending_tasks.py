@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from affix_server.domain import Attachment, Ref
 from affix_server.storage.base import RESULT_KEY
-from affix_server.storage.entries import Pending, PendingTask, TaskEntry, TaskTombstone
+from affix_server.storage.entries import Pending, PendingTask, TaskEntry
 from affix_server.storage.redis import names
 from affix_server.storage.redis.client import RedisClient, Script, accept
 from affix_server.storage.redis.connection import Command, Reply
 from affix_server.storage.redis.hashes import CorruptEntryError, Fields, entry_fields, leases, parse_task, task_fields
 from affix_server.storage.redis.pending import LOOK, Seen, pending_marks, read_look
-from affix_server.storage.redis.publishing import NO_LEASE, expunge, index_key, put_task, write_keys
+from affix_server.storage.redis.publishing import NO_LEASE, builder, expunge, index_key, put_task, write_keys
 
 TASK_PEND, TASK_BURY = Script("_indexes", "task_pend"), Script("task_bury")
 SCRIPTS = (TASK_PEND, TASK_BURY)
@@ -81,19 +81,23 @@ class PendingTasks:
         )
 
     async def keep(
-        self, pending: PendingTask, result: Pending | None, seen: SeenTask, followed_by: Sequence[Command]
+        self,
+        pending: PendingTask,
+        result: Pending | None,
+        seen: SeenTask,
+        followed_by: Sequence[Command],
+        token: str = NO_LEASE,
     ) -> bool:
         """Keep a task, and a result with it, until it is drained, if all is as it was seen; then run what tells of it.
 
-        A task that was not there before gets empty and complete indexes.
+        The indexes of a new task are whole from now on, if they were begun with `token` (TaskCache.begin_indexes).
         """
         ref = Ref(pending.task.id, RESULT_KEY)
         entry, task, keys, writing, *indexes = write_keys(ref)
         places = [task, names.writing(Ref(ref.task_id, "")), entry, writing, keys, *indexes]
-        what = "leave" if _lives(seen.entry) else "make"
         fields = _fields(pending)
         with_it = _result_args(result, seen, _INDEXES_AT) if result is not None else []
-        command = TASK_PEND(places, seen.revision, what, len(fields), *fields, *with_it)
+        command = TASK_PEND(places, seen.revision, builder(token), len(fields), *fields, *with_it)
         (reply,) = await self._client.pipeline((command,))
         return bool(accept(reply)) and await self._tell(followed_by)
 
@@ -118,8 +122,8 @@ class PendingTasks:
         """Return the keys of a task whose newest write Postgres has not seen."""
         return [member.decode() for member in await self._client.execute("SMEMBERS", names.pending(task_id))]
 
-    async def settle(self, task: TaskEntry, emptied: int, keys: Sequence[str]) -> None:
-        """Publish what became of a pending write; `keys` went with a deletion at the revision `emptied`."""
+    async def settle(self, task: TaskEntry, keys: Sequence[str], emptied: int) -> None:
+        """Publish what became of a pending write, of which `keys` lost what they had up to the revision `emptied`."""
         refs = [Ref(task.id, key) for key in keys]
         # Before the task: as long as it is marked, nothing of theirs is filled in any more.
         gone = [
@@ -132,10 +136,6 @@ class PendingTasks:
         for reply in await self._client.pipeline(followed_by):
             accept(reply)
         return True
-
-
-def _lives(entry: TaskEntry | None) -> bool:
-    return entry is not None and not isinstance(entry, TaskTombstone)
 
 
 def _fields(pending: PendingTask) -> Fields:
@@ -166,8 +166,8 @@ def _pending(task_id: str, reply: Reply) -> PendingTask | None:
     if task is None:
         return None
     written_by = fields.get(b"updatedBy", b"").decode(errors="replace")
-    emptied = task.revision if isinstance(task, TaskTombstone) else _number(fields.get(b"emptied"))
-    return PendingTask(task, written_by, born=_number(fields.get(b"born")), emptied=emptied)
+    born, emptied = (_number(fields.get(name)) for name in (b"born", b"emptied"))
+    return PendingTask(task, written_by, born, emptied)
 
 
 def _number(value: bytes | None) -> int:

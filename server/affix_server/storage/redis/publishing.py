@@ -41,6 +41,11 @@ def begin(ref: Ref, token: str) -> Command:
     return BEGIN([place, names.writing(ref), names.task(ref.task_id)], token, LEASE_TTL_SECONDS, WRITE_LASTS_MS)
 
 
+def builder(token: str) -> str:
+    """Name the builder of indexes that has a token (index_begin.lua)."""
+    return f"\x01{token}"  # no key has control characters
+
+
 def release(name: str, token: str) -> Command:
     """Give a lease back (release.lua)."""
     return RELEASE([name], token)

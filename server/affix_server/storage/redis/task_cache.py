@@ -17,6 +17,7 @@ from affix_server.storage.redis.publishing import (
     NO_LEASE,
     TASK_PUT,
     TOMBSTONE_TTL_SECONDS,
+    builder,
     expunge,
     lease,
     put,
@@ -61,11 +62,11 @@ class TaskCache:
 
     async def begin_indexes(self, task_id: str, token: str) -> None:
         """Begin the indexes of a task before it is registered, so that what hangs on it from the start is noted."""
-        await self.run([INDEX_BEGIN(names.indexes(task_id), _builder(token), BUILDING_TTL_SECONDS)])
+        await self.run([INDEX_BEGIN(names.indexes(task_id), builder(token), BUILDING_TTL_SECONDS)])
 
     def whole_indexes(self, task_id: str, token: str) -> Command:
         """Return what makes the indexes begun with a token whole: Postgres had nothing when the task was registered."""
-        return INDEX_LOAD(names.indexes(task_id), _builder(token), self._ttl, 1)
+        return INDEX_LOAD(names.indexes(task_id), builder(token), self._ttl, 1)
 
     async def republish(self, tasks: Sequence[TaskEntry]) -> None:
         """Replace what Redis holds by what is newer in Postgres."""
@@ -146,7 +147,3 @@ class TaskCache:
         """Run commands made by Intents or publishing.py."""
         for reply in await self._client.pipeline(commands):
             accept(reply)
-
-
-def _builder(token: str) -> str:
-    return f"\x01{token}"  # no key has control characters

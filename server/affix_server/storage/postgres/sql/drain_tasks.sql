@@ -4,14 +4,17 @@
 -- $1 id[], $2 text[], $3 status[], $4 priority[], $5 metadata[], $6 assigned_to[], $7 created_by[], $8 updated_by[],
 -- $9 created_at[], $10 updated_at[] and $11 completed_at[] in ms, $12 revision[], $13 deletes[],
 -- $14 born[]: the revision with which it was registered, if that is to be committed as well, else 0,
--- $15 emptied[]: the revision up to which its attachments went with a deletion, or 0
+-- $15 emptied[]: the revision of the tombstone that it was registered in the place of, or 0
 WITH input AS (
     SELECT i.*,
            NOT i.deletes AND (i.born > 0 OR held.id IS NOT NULL) AS lives,
+           -- What is here hangs on a task that is gone.
+           i.deletes OR held.id IS NULL OR held.born < i.emptied AS empties,
            -- A deletion takes along all there is; a task that turns out to be gone is gone after what was accepted.
            CASE
                WHEN i.deletes THEN greatest(
-                   i.drained, (SELECT max(a.revision) + 1 FROM task_attachments a WHERE a.task_id = i.id)
+                   i.drained,
+                   (SELECT max(a.revision) + 1 FROM task_attachments a WHERE a.task_id = i.id AND a.deleted_at IS NULL)
                )
                WHEN i.born > 0 OR held.id IS NOT NULL THEN i.drained
                ELSE i.drained + 1
@@ -63,7 +66,7 @@ task AS (
 UPDATE task_attachments AS a SET
     type = NULL, value = NULL, content = NULL, url = NULL, mime_type = NULL, size = NULL, content_bytes = 0,
     updated_by = i.updated_by, updated_at = to_timestamp(i.updated_ms / 1000.0),
-    deleted_at = to_timestamp(i.updated_ms / 1000.0), revision = CASE WHEN i.lives THEN i.emptied ELSE i.revision END
+    deleted_at = to_timestamp(i.updated_ms / 1000.0), revision = greatest(a.revision + 1, CASE WHEN i.lives THEN i.born ELSE i.revision END)
 FROM input i
 JOIN task ON task.id = i.id
-WHERE a.task_id = i.id AND a.deleted_at IS NULL AND (NOT i.lives OR a.revision <= i.emptied)
+WHERE a.task_id = i.id AND a.deleted_at IS NULL AND i.empties

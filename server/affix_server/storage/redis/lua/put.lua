@@ -12,12 +12,12 @@ local revision = tonumber(ARGV[1])
 redis.call('ZREM', KEYS[4], ARGV[6])
 
 -- The tombstone of a task outlives every request that was under way when it was deleted, and nothing
--- that is left of its attachments is to be seen; nor once it has been registered anew without Postgres.
-local task = redis.pcall('HMGET', KEYS[2], 'deleted', 'revision', 'emptied')
-local emptied = not task.err and tonumber(task[1] and task[2] or task[3])
-if emptied and emptied >= revision then
+-- that is left of its attachments is to be seen. One that Postgres has not seen is later than all that Postgres has.
+local task = redis.pcall('HMGET', KEYS[2], 'deleted', 'revision', 'pending', 'emptied')
+local gone = not task.err and task[1] and (task[3] and math.huge or tonumber(task[2]) or 0)
+if gone and gone >= revision then
   local left = redis.pcall('HGET', KEYS[1], 'revision')
-  if left and left.err or (tonumber(left) or 0) <= emptied then
+  if left and left.err or (tonumber(left) or 0) <= gone then
     redis.call('DEL', KEYS[1])
     redis.call('SREM', KEYS[3], ARGV[3])
   end
@@ -31,6 +31,11 @@ if held.err then
   return -1
 end
 local held_revision = tonumber(held[1])
+-- A task was registered in the place of a deleted one, and Postgres may not know: what it has may have hung on that.
+if not task.err and task[4] and not task[1] and not (held_revision == revision and held[2]) then
+  forget_indexes(INDEXES)
+  return -1
+end
 if held_revision and (held_revision > revision or (held_revision == revision and not held[2])) then
   return 0
 elseif not held_revision and not held[4] and (held[3] or redis.call('EXISTS', KEYS[1]) == 0) then

@@ -2,8 +2,8 @@
 --
 -- KEYS 1 task, 2 writes of the task under way, 3 entry of the result, 4 writes of the result under way,
 --      5 pending keys, 6 index of all keys, 7.. of each type
--- ARGV 1 revision of what the task is to replace, '' if that had none, 2 'make' empty and complete indexes or
---      'leave' them, 3 how many arguments the task's fields are, 4.. these; then nothing, or: revision of what the
+-- ARGV 1 revision of what the task is to replace, '' if that had none, 2 the builder of indexes that are to be whole
+--      from now on (index_begin.lua), 3 how many arguments the task's fields are, 4.. these; then nothing, or: revision of what the
 --      result is to replace, key, number of the type's index in KEYS, createdAt in ms, fields of the entry
 -- Returns 1, or 0 if something is not what it was when it was looked at, or is on its way to Postgres.
 local INDEXES = 6
@@ -27,10 +27,13 @@ if ARGV[result] and not as_seen(KEYS[3], ARGV[result], KEYS[4]) then
 end
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], unpack(ARGV, 4, result - 1))
-if ARGV[2] == 'make' then
-  for i = INDEXES, #KEYS do
-    redis.call('DEL', KEYS[i])
+for i = INDEXES, #KEYS do
+  local begun = redis.pcall('ZSCORE', KEYS[i], ARGV[2])
+  if begun and not begun.err then
+    redis.call('ZREMRANGEBYSCORE', KEYS[i], '+inf', '+inf')
+    redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', '-inf')
     redis.call('ZADD', KEYS[i], '-inf', '')
+    redis.call('PERSIST', KEYS[i])
   end
 end
 if ARGV[result] then
