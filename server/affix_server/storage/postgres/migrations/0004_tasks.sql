@@ -7,9 +7,13 @@ ALTER TABLE tasks ADD COLUMN born bigint NOT NULL DEFAULT 0;
 
 DROP INDEX tasks_by_update;
 CREATE INDEX tasks_by_update ON tasks (updated_at, created_at, id) WHERE deleted_at IS NULL;
--- Unassigned tasks come last in either direction, so the way back is an index of its own.
+-- Unassigned tasks come last in either direction, so the ways back are indexes of their own.
 CREATE INDEX tasks_by_assignee_down ON tasks (assigned_to DESC NULLS LAST, created_at DESC, id DESC)
     WHERE deleted_at IS NULL;
+CREATE INDEX tasks_by_status_assignee_down ON tasks
+    (status, assigned_to DESC NULLS LAST, created_at DESC, id DESC) WHERE deleted_at IS NULL;
+CREATE INDEX tasks_by_priority_assignee_down ON tasks
+    (priority, assigned_to DESC NULLS LAST, created_at DESC, id DESC) WHERE deleted_at IS NULL;
 CREATE INDEX tasks_by_status_update ON tasks (status, updated_at, created_at, id) WHERE deleted_at IS NULL;
 CREATE INDEX tasks_by_status_priority ON tasks (status, priority, created_at, id) WHERE deleted_at IS NULL;
 CREATE INDEX tasks_by_status_assignee ON tasks (status, assigned_to, created_at, id) WHERE deleted_at IS NULL;
