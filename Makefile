@@ -33,8 +33,12 @@ lint: $(INSTALLED) ## Check style, the protobuf definitions and that the stubs a
 types: $(INSTALLED) ## Check types
 	@$(BIN)/mypy --no-error-summary
 
+# Most of the time tests/resilience waits for stores to fail and come back: it runs beside the others.
 tests: $(INSTALLED) ## Run the test suite alone
-	@$(BIN)/pytest -q
+	@$(BIN)/pytest -q tests/resilience >.resilience.log 2>&1 & beside=$$!; \
+	$(BIN)/pytest -q --ignore=tests/resilience; others=$$?; \
+	wait $$beside; resilience=$$?; cat .resilience.log; rm .resilience.log; \
+	exit $$((others | resilience))
 
 # Of the run: what decides on everything, how long faults are struck, and which (docs/reliability.md).
 SEED ?= 1
@@ -45,7 +49,7 @@ faults: $(INSTALLED) ## Strike the stores under load and judge the recorded hist
 	@$(BIN)/python -m tests.faults --seed $(SEED) --seconds $(SECONDS) --only $(FAULTS)
 
 resilience: $(INSTALLED) ## Take each mechanism of the storage protocol out and watch a scenario fail; crashes; failover
-	@$(BIN)/pytest -q -o addopts="-ra -p no:cacheprovider -p no:valkey" tests/resilience
+	@$(BIN)/pytest -q tests/resilience
 
 fmt: $(INSTALLED) ## Format the code and fix what Ruff can
 	@$(BIN)/ruff check --quiet --fix || true
@@ -55,7 +59,7 @@ stubs: $(INSTALLED) ## Regenerate the stubs from protos/
 	@$(BIN)/python protos/generate.py
 
 clean: ## Remove .venv and caches; data in .affix stay
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	@rm -rf .resilience.log .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Installed again whenever the dependencies change.

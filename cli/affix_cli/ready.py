@@ -8,18 +8,17 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from affix_cli import __version__
-from affix_server.config import NO_POSTGRES
 
 EXAMPLE = '{"jsonrpc": "2.0", "id": 1, "method": "task.create", "params": {"text": "Say hello"}}'
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - read here, not bound
 
 
-def up_message(grpc: str, http: str, postgres_dsn: str, redis_url: str, data_dir: Path) -> str:
+def up_message(grpc: str, http: str, postgres_dsn: str | None, redis_url: str, data_dir: Path) -> str:
     """Say that `affix up` serves, and how to look into its stores."""
     socket = unquote(urlsplit(redis_url).path)
     inside = [
         "Look inside:",
-        *([] if postgres_dsn == NO_POSTGRES else [f"  psql {shlex.quote(postgres_dsn)}"]),
+        *([] if postgres_dsn is None else [f"  psql {shlex.quote(postgres_dsn)}"]),
         f"  redis-cli -s {shlex.quote(socket)}",
         "",
         f"Ctrl-C stops it and its stores; the data stay in {data_dir}.",

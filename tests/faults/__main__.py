@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from tests.faults.cluster import open_cluster
-from tests.faults.injections import HOLDING, INJECTIONS
+from tests.faults.injections import INJECTIONS
 from tests.faults.report import Report
 from tests.faults.run import Plan, Run, known_faults
 
@@ -20,7 +20,7 @@ def main() -> int:
     """Run as the command line says; returns the exit code."""
     options = _options()
     try:
-        names = known_faults(options.only.split(",")) if options.only else HOLDING
+        names = known_faults(options.only.split(","))
     except ValueError as error:
         print(error, file=sys.stderr)  # noqa: T201 - a command prints
         return 2
@@ -39,7 +39,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000, help="what decides on everything")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long faults are struck")
-    parser.add_argument("--only", help=f"faults, or redis, postgres, server, all; there are {', '.join(INJECTIONS)}")
+    parser.add_argument(
+        "--only", default="all", help=f"faults, or redis, postgres, server, all; there are {', '.join(INJECTIONS)}"
+    )
     parser.add_argument("--servers", type=int, default=2)
     parser.add_argument("--clients", type=int, default=8)
     return parser.parse_args()

@@ -199,7 +199,3 @@ INJECTIONS: dict[str, Injection] = {
     "postgres.terminate": _postgres_terminate,
     "server.kill": _server_kill,
 }
-
-# What the server is expected to withstand: the default of `python -m tests.faults` and what
-# test_histories.py runs. A fault belongs here from the moment its handling is built.
-HOLDING: tuple[str, ...] = ("redis.flushall", "redis.evict", "redis.delay", "postgres.delay", "server.kill")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.cluster import Cluster, open_cluster
-from tests.faults.injections import HOLDING
+from tests.faults.injections import INJECTIONS
 from tests.faults.run import Plan, Run
 
 _SECONDS = 3.0
@@ -28,7 +28,7 @@ async def cluster() -> AsyncIterator[Cluster]:
 
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_nothing_is_lost_nothing_resurrected_nothing_stale(cluster: Cluster, seed: int) -> None:
-    report = await Run(cluster, Plan(seed, _SECONDS, HOLDING, longest=_LONGEST_FAULT_SECONDS)).run()
+    report = await Run(cluster, Plan(seed, _SECONDS, tuple(INJECTIONS), longest=_LONGEST_FAULT_SECONDS)).run()
     assert report.violations == [], str(report)
     assert sum(report.faults.values()) >= 2
     assert all(report.operations[kind]["ok"] for kind in ("create", "overwrite", "get", "delete", "list", "batch"))

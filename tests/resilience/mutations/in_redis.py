@@ -35,8 +35,24 @@ MUTATIONS = (
         ),
     ),
     Mutation(
+        "a publication kept out leaves the leases of others",
+        lua(publishing.PUT, ("than this.\n  redis.call('DEL', KEYS[1])", "than this.")),
+        (forward.a_publication_kept_out_keeps_out_what_is_older,),
+    ),
+    Mutation(
+        "the publication of a task kept out leaves the leases of others",
+        lua(publishing.TASK_PUT, ("redis.call('DEL', KEYS[1]) -- leases", "-- leases")),
+        (forward.a_task_kept_out_keeps_out_what_is_older,),
+    ),
+    Mutation(
         "a publication kept out leaves the indexes as they are",
-        lua(publishing.PUT, ("are built again.\n  forget_indexes(INDEXES)", "are built again.")),
+        lua(
+            publishing.PUT,
+            (
+                "redis.call('DEL', KEYS[1])\n  forget_indexes(INDEXES)\n  return -1\nend\n\nredis",
+                "redis.call('DEL', KEYS[1])\n  return -1\nend\n\nredis",
+            ),
+        ),
         (forward.a_publication_after_an_eviction_leaves_no_gap_in_the_list,),
     ),
     Mutation("no tombstone in Redis", _NO_TOMBSTONE, (pending.what_was_deleted_is_not_found_without_postgres,)),

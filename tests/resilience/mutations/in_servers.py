@@ -13,7 +13,7 @@ from affix_server.domain import Ref
 from affix_server.errors import StorageUnavailableError
 from affix_server.storage import acceptor, trust, watch
 from affix_server.storage.acceptor import Acceptor
-from affix_server.storage.announcement import LOOK_HOLDS_SECONDS, Announcement
+from affix_server.storage.announcement import Announcement
 from affix_server.storage.drainer import Drainer
 from affix_server.storage.entries import Entry, Write
 from affix_server.storage.postgres import doubts
@@ -107,7 +107,7 @@ async def _finish_whatever_happens(self: Trust, through: Any, past: Any) -> Any:
 
 
 def _believed_without_comparing(self: Trust) -> bool:
-    return self._believed and self._loop.time() - self._looked < LOOK_HOLDS_SECONDS
+    return self._believed
 
 
 async def _others_if_closed(self: DoubtTable, **_: object) -> Others | None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from tests.resilience.inside import interposed
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
+from affix_server.domain import TaskChanges
+from tests.resilience.inside import interposed, task_cache
 from tests.resilience.world import GONE, NO_TASK, Pair, keys, outcome, read
 
 
@@ -53,6 +58,62 @@ async def a_late_publication_is_kept_out_of_an_empty_place(world: Pair) -> None:
     with interposed(world.storage.cache, "publish", before=delete_and_evict):
         await world.put(ref, "late")
     assert await read(world.other, ref) == GONE
+
+
+async def a_publication_kept_out_keeps_out_what_is_older(world: Pair) -> None:
+    """Redis forgets a write's lease; a reader gets one, reads what is there before the commit, and fills it in late."""
+    (ref,) = await world.refs("note")
+    await world.put(ref, "old")
+    committed, reads = asyncio.Event(), []
+
+    async def begin_to_read() -> None:
+        await world.evict(ref)
+        reads.append(await _begun(read(world.other, ref), world.other.cache, "fill", committed))
+
+    with interposed(world.storage.intents, "begin", after=begin_to_read):
+        await world.put(ref, "new")
+    committed.set()
+    await reads[0]
+    assert await read(world.storage, ref) == "new"
+
+
+async def a_task_kept_out_keeps_out_what_is_older(world: Pair) -> None:
+    """As before, of the task itself."""
+    task_id = await world.task()
+    committed, reads = asyncio.Event(), []
+
+    async def begin_to_read() -> None:
+        await world.redis.delete(f"cb:task:{task_id}")
+        reads.append(await _begun(world.other.tasks.get(task_id), task_cache(world.other), "fill", committed))
+
+    async def finish_reading() -> None:
+        committed.set()
+        await reads[0]
+
+    cache = task_cache(world.storage)
+    with (
+        interposed(world.storage.intents, "begin", after=begin_to_read),
+        interposed(cache, "publish", after=finish_reading),
+    ):
+        await world.storage.tasks.update(task_id, TaskChanges(text="new"), "a")
+    assert (await world.storage.tasks.get(task_id)).task.text == "new"
+
+
+async def _begun(work: Awaitable[Any], target: object, method: str, release: asyncio.Event) -> asyncio.Task[Any]:
+    """Begin some work and let it run until it calls a method, which waits for its release."""
+    reached = asyncio.Event()
+
+    async def wait() -> None:
+        reached.set()
+        await release.wait()
+
+    async def run() -> Any:
+        with interposed(target, method, before=wait):
+            return await work
+
+    task = asyncio.create_task(run())
+    await reached.wait()
+    return task
 
 
 async def a_publication_after_an_eviction_leaves_no_gap_in_the_list(world: Pair) -> None:

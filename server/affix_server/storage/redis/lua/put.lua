@@ -40,7 +40,9 @@ if held_revision and (held_revision > revision or (held_revision == revision and
   return 0
 elseif not held_revision and not held[4] and (held[3] or redis.call('EXISTS', KEYS[1]) == 0) then
   -- Something newer may have been here and gone. Without an entry nobody is misled; the
-  -- indexes, which may lack this one, are built again.
+  -- indexes, which may lack this one, are built again. Leases that others have been given since
+  -- are void: what they have read may be older than this.
+  redis.call('DEL', KEYS[1])
   forget_indexes(INDEXES)
   return -1
 end

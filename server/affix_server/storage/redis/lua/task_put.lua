@@ -15,6 +15,7 @@ if held_revision then
     return 0
   end
 elseif ARGV[4] ~= '1' and not held[3] and (held[2] or redis.call('EXISTS', KEYS[1]) == 0) then
+  redis.call('DEL', KEYS[1]) -- leases of others, who may have read what is older than this
   return -1
 end
 if ARGV[4] == '1' then
