@@ -197,7 +197,7 @@ def encode_deleted(deleted: Deleted) -> pb.DeleteAttachmentResponse:
     )
 
 
-def encode_task(task: Task, attachment_count: int) -> tasks_pb.Task:
+def encode_task(task: Task, attachment_count: int | None) -> tasks_pb.Task:
     """Return the message of a task."""
     return tasks_pb.Task(
         id=task.id,

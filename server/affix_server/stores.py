@@ -29,19 +29,23 @@ from affix_server.storage.reconciler import Reconciler
 from affix_server.storage.redis import cache as redis_cache
 from affix_server.storage.redis import event_stream
 from affix_server.storage.redis import pending as redis_pending
+from affix_server.storage.redis import pending_tasks as redis_pending_tasks
 from affix_server.storage.redis import task_cache as redis_task_cache
 from affix_server.storage.redis.cache import Cache
 from affix_server.storage.redis.client import RedisClient
 from affix_server.storage.redis.event_stream import EventStream
 from affix_server.storage.redis.intents import Intents
 from affix_server.storage.redis.pending import PendingWrites
+from affix_server.storage.redis.pending_tasks import PendingTasks
 from affix_server.storage.redis.task_cache import TaskCache
 from affix_server.storage.redis_only.attachments import RedisOnlyAttachments
 from affix_server.storage.redis_only.tasks import RedisOnlyTasks
 from affix_server.storage.repository import AttachmentRepository
 from affix_server.storage.republisher import Republisher
 from affix_server.storage.revisions import Revisions
+from affix_server.storage.task_acceptor import TaskAcceptor
 from affix_server.storage.task_repository import TaskRepository
+from affix_server.storage.task_writing import TaskWriting
 from affix_server.storage.trust import Trust
 from affix_server.storage.watch import Watch
 from affix_server.storage.watching import Watching
@@ -128,7 +132,8 @@ def _compose(
     cache = Cache(client, revisions, ttl_seconds=ttl, registry=registry)
     task_cache, pending = TaskCache(client, ttl_seconds=ttl), PendingWrites(client, ttl_seconds=ttl)
     table, task_table = AttachmentTable(database, revisions), TaskTable(database, revisions)
-    writer, drainer = GroupCommitWriter(table), Drainer(pending, table)
+    pending_tasks = PendingTasks(client, ttl_seconds=ttl)
+    writer, drainer = GroupCommitWriter(table), Drainer(pending, pending_tasks, table, task_table)
     republisher = Republisher(
         cache=cache, task_cache=task_cache, attachments=table, tasks=task_table, registry=registry
     )
@@ -147,11 +152,20 @@ def _compose(
     )
     refuse = settings.when_postgres_down == "refuse"
     acceptor = Acceptor(pending, trust, revisions, database, refuse=refuse)
+    task_writing = TaskWriting(
+        cache=task_cache,
+        intents=intents,
+        table=task_table,
+        acceptor=TaskAcceptor(acceptor, pending_tasks, task_cache),
+        drainer=drainer,
+        trust=trust,
+    )
     reading = AttachmentReading(
         cache=cache,
         task_cache=task_cache,
         intents=intents,
         table=table,
+        drainer=drainer,
         trust=trust,
         max_message_bytes=settings.max_message_bytes,
         registry=registry,
@@ -165,7 +179,6 @@ def _compose(
         attachments=table,
         tasks=task_table,
         intents=intents,
-        pending=pending,
         drainer=drainer,
         database=database,
         circuit=postgres_circuit,
@@ -175,7 +188,14 @@ def _compose(
     fallback = settings.list_fallback == "empty"
     return Storage(
         attachments=AttachmentRepository(reading, writing, redis_circuit, empty_list_fallback=fallback),
-        tasks=TaskRepository(cache=task_cache, intents=intents, table=task_table, drainer=drainer, trust=trust),
+        tasks=TaskRepository(
+            cache=task_cache,
+            intents=intents,
+            table=task_table,
+            writing=task_writing,
+            drainer=drainer,
+            trust=trust,
+        ),
         cache=cache,
         intents=intents,
         attachment_table=table,
@@ -215,7 +235,7 @@ async def _open_postgres(settings: Settings, circuit: Circuit, stack: AsyncExitS
 async def _open_redis(settings: Settings, stack: AsyncExitStack) -> RedisClient:
     if settings.redis_url is None:
         raise StartError("AFFIX_REDIS_URL is not set: where is Redis?")
-    scripts = (*redis_cache.SCRIPTS, *redis_task_cache.SCRIPTS, *redis_pending.SCRIPTS)
+    scripts = (*redis_cache.SCRIPTS, *redis_task_cache.SCRIPTS, *redis_pending.SCRIPTS, *redis_pending_tasks.SCRIPTS)
     timeout = min(settings.operation_timeout_seconds * _REDIS_SHARE, _REDIS_LONGEST_SECONDS)
     client = RedisClient(settings.redis_url, reply_timeout=timeout, scripts=scripts)
     stack.push_async_callback(client.close)

@@ -31,4 +31,7 @@ async def test_nothing_is_lost_nothing_resurrected_nothing_stale(cluster: Cluste
     report = await Run(cluster, Plan(seed, _SECONDS, tuple(INJECTIONS), longest=_LONGEST_FAULT_SECONDS)).run()
     assert report.violations == [], str(report)
     assert report.faults
-    assert all(report.operations[kind]["ok"] for kind in ("create", "overwrite", "get", "delete", "list", "batch"))
+    of_tasks = ("task.create", "task.get", "task.update", "task.complete", "task.delete")
+    assert all(
+        report.operations[kind]["ok"] for kind in ("create", "overwrite", "get", "delete", "list", "batch", *of_tasks)
+    )

@@ -21,6 +21,9 @@ from tests.resilience.scenarios import (
     lists,
     pending,
     returning,
+    task_deletion,
+    task_races,
+    tasks,
     watching,
 )
 from tests.resilience.world import Scenario, Stores, open_pair
@@ -28,11 +31,25 @@ from tests.resilience.world import Scenario, Stores, open_pair
 # Far longer than any of them takes.
 _PATIENCE_SECONDS = 30
 
+_MODULES = (
+    forward,
+    lists,
+    conditions,
+    identity,
+    deletion,
+    pending,
+    draining,
+    doubt,
+    returning,
+    freezing,
+    watching,
+    tasks,
+    task_deletion,
+    task_races,
+)
 SCENARIOS: tuple[Scenario, ...] = tuple(
     function
-    for module in (
-        *(forward, lists, conditions, identity, deletion, pending, draining, doubt, returning, freezing, watching),
-    )
+    for module in _MODULES
     for name, function in vars(module).items()
     if inspect.iscoroutinefunction(function) and function.__module__ == module.__name__
     # Scenarios are public and take a world and nothing else.

@@ -4,18 +4,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar, cast
 from unittest.mock import patch
 
-from affix_server.storage.postgres.database import Database
+import psutil
+
+from affix_server.storage.postgres.database import Connection, Database, Work
+from affix_server.storage.postgres.tasks import TaskTable
 from affix_server.storage.redis.client import RedisClient
 from affix_server.storage.redis.pending import PendingWrites
+from affix_server.storage.redis.pending_tasks import PendingTasks
 from affix_server.storage.redis.task_cache import TaskCache
 from affix_server.stores import Storage
+from tests.storage.outages import until
 
+V = TypeVar("V")
 Hook = Callable[[], Awaitable[object]]
 
 
@@ -81,7 +89,57 @@ def task_cache(storage: Storage) -> TaskCache:
 
 def pending_writes(storage: Storage) -> PendingWrites:
     """Return what keeps and settles the pending writes of a server."""
-    return storage.reconciler._pending
+    return storage.reconciler._drainer._pending
+
+
+def pending_tasks(storage: Storage) -> PendingTasks:
+    """Return what keeps and settles the pending tasks of a server."""
+    return storage.reconciler._drainer._pending_tasks
+
+
+def task_table(storage: Storage) -> TaskTable:
+    """Return the Postgres half of a server's tasks."""
+    return storage.task_table
+
+
+class _Freezing:
+    """A connection whose backend is stopped when a certain statement is sent, which is in its hands by then."""
+
+    def __init__(self, connection: Connection, statement: str, stopped: list[int]) -> None:
+        self._connection = connection
+        self._statement = statement
+        self._stopped = stopped
+
+    async def fetch(self, sql: str, *args: object) -> Any:
+        if sql == self._statement and not self._stopped:
+            # Once without effect, so that the statement is prepared; the next time it leaves in one go.
+            undone = self._connection.transaction()
+            await undone.start()
+            await self._connection.fetch(sql, *args)
+            await undone.rollback()
+            self._stopped.append(self._connection.get_server_pid())
+            os.kill(self._stopped[0], signal.SIGSTOP)
+        return await self._connection.fetch(sql, *args)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+@asynccontextmanager
+async def frozen_with(statement: str, storage: Storage) -> AsyncIterator[None]:
+    """Stop the backend that gets a server's next statement of a sort; at the end of the block it does its worst."""
+    stopped: list[int] = []
+    real = database(storage)._run_bounded
+
+    async def freezing(work: Work[V]) -> V:
+        return await real(lambda connection: work(cast("Connection", _Freezing(connection, statement, stopped))))
+
+    with patch.object(database(storage), "_run_bounded", freezing):
+        try:
+            yield
+        finally:
+            os.kill(stopped[0], signal.SIGCONT)
+        await until(lambda: not psutil.pid_exists(stopped[0]))
 
 
 def purge_soon(storage: Storage) -> None:

@@ -68,6 +68,14 @@ class Pair(World):
         row = await self.row(ref)
         return None if row is None else row["content"]
 
+    async def task_row(self, task_id: str) -> asyncpg.Record:
+        """Return the row of a task that there must be."""
+        connection = await asyncpg.connect(self.postgres.dsn)
+        row = await connection.fetchrow("SELECT * FROM tasks WHERE id = $1", task_id)
+        await connection.close()
+        assert row is not None
+        return row
+
 
 Scenario = Callable[[Pair], Awaitable[None]]
 

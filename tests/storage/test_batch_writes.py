@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import asyncpg
 
-from affix_server.domain import Ref, TextContent
+from affix_server.domain import Creation, Deletion, Ref, TextContent
 from affix_server.stores import Storage
 
 _STATEMENTS = """
@@ -19,7 +17,7 @@ async def test_a_hundred_writes_at_once_are_one_statement(
 ) -> None:
     before = await postgres.fetchval(_STATEMENTS)
     refs = [Ref(task_id, f"k{number}") for number in range(100)]
-    await asyncio.gather(*(storage.attachments.create(ref, TextContent("x"), "a") for ref in refs))
+    await storage.attachments.batch_create([Creation(ref, TextContent("x")) for ref in refs], "a")
     assert await postgres.fetchval(_STATEMENTS) - before == 1
-    await asyncio.gather(*(storage.attachments.delete(ref, "a") for ref in refs))
+    await storage.attachments.batch_delete([Deletion(ref) for ref in refs], "a")
     assert await postgres.fetchval(_STATEMENTS) - before == 2

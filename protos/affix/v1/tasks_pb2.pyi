@@ -73,7 +73,7 @@ class _TaskOrderByEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TaskOrder
     """Who it is assigned to; unassigned tasks come last in either direction."""
 
 class TaskOrderBy(_TaskOrderBy, metaclass=_TaskOrderByEnumTypeWrapper):
-    """What a list of tasks is ordered by. Equal tasks are ordered by id."""
+    """What a list of tasks is ordered by. Equal tasks are ordered by creation, then by id, in the same direction."""
 
 TASK_ORDER_BY_UNSPECIFIED: TaskOrderBy.ValueType  # 0
 """Not said: by creation."""
@@ -122,7 +122,9 @@ class Task(_message.Message):
     created_by: _builtins.str
     """The instance that created it."""
     attachment_count: _builtins.int
-    """How many attachments it has."""
+    """How many attachments it has. Absent only in the answer to a write, when
+    nothing but a store that is away could tell.
+    """
     revision: _builtins.int
     """Grows with every write of this task."""
     @_builtins.property
@@ -150,14 +152,16 @@ class Task(_message.Message):
         created_at: _timestamp_pb2.Timestamp | None = ...,
         updated_at: _timestamp_pb2.Timestamp | None = ...,
         completed_at: _timestamp_pb2.Timestamp | None = ...,
-        attachment_count: _builtins.int = ...,
+        attachment_count: _builtins.int | None = ...,
         revision: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["completed_at", b"completed_at", "created_at", b"created_at", "updated_at", b"updated_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_attachment_count", b"_attachment_count", "attachment_count", b"attachment_count", "completed_at", b"completed_at", "created_at", b"created_at", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assigned_to", b"assigned_to", "attachment_count", b"attachment_count", "completed_at", b"completed_at", "created_at", b"created_at", "created_by", b"created_by", "id", b"id", "metadata", b"metadata", "priority", b"priority", "revision", b"revision", "status", b"status", "text", b"text", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_attachment_count", b"_attachment_count", "assigned_to", b"assigned_to", "attachment_count", b"attachment_count", "completed_at", b"completed_at", "created_at", b"created_at", "created_by", b"created_by", "id", b"id", "metadata", b"metadata", "priority", b"priority", "revision", b"revision", "status", b"status", "text", b"text", "updated_at", b"updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__attachment_count: _TypeAlias = _typing.Literal["attachment_count"]  # noqa: Y015
+    _WhichOneofArgType__attachment_count: _TypeAlias = _typing.Literal["_attachment_count", b"_attachment_count"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__attachment_count) -> _WhichOneofReturnType__attachment_count | None: ...
 
 Global___Task: _TypeAlias = Task  # noqa: Y015
 

@@ -125,6 +125,21 @@ class Condition:
 ALWAYS = Condition()
 
 
+class Creation(NamedTuple):
+    """What to store under a name, if a condition holds."""
+
+    ref: Ref
+    content: Content
+    condition: Condition = ALWAYS
+
+
+class Deletion(NamedTuple):
+    """What to delete, if a condition holds."""
+
+    ref: Ref
+    condition: Condition = ALWAYS
+
+
 @dataclass(frozen=True, slots=True)
 class Created:
     """The identity of what a create stored; `pending` if only Redis has it yet."""

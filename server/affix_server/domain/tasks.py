@@ -52,10 +52,13 @@ class CountedTask:
 
 @dataclass(frozen=True, slots=True)
 class WrittenTask:
-    """A task as a write left it; `pending` if only Redis has the write yet."""
+    """A task as a write left it; `pending` if only Redis has the write yet.
+
+    `attachment_count` is None if only a store that is away could tell.
+    """
 
     task: Task
-    attachment_count: int
+    attachment_count: int | None
     pending: bool = False
 
 

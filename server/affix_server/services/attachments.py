@@ -15,7 +15,8 @@ from affix_server.domain import (
     Attachment,
     AttachmentEvent,
     Condition,
-    Content,
+    Creation,
+    Deletion,
     EventKind,
     Query,
     Ref,
@@ -23,7 +24,7 @@ from affix_server.domain import (
     Watched,
 )
 from affix_server.errors import AttachmentNotFoundError, TaskNotFoundError
-from affix_server.services.batches import settled
+from affix_server.services.batches import results
 from affix_server.services.caller import Callers
 from affix_server.storage.base import AttachmentEvents, Attachments
 from affix_server.validation import MAX_BATCH, MAX_LIST, Checks
@@ -33,8 +34,6 @@ _WRITTEN = frozenset({EventKind.CREATED, EventKind.OVERWRITTEN})
 
 
 _Named: TypeAlias = pb.AttachmentRef | pb.GetAttachmentRequest | pb.CreateAttachmentRequest | pb.DeleteAttachmentRequest
-_Creation: TypeAlias = tuple[Ref, Content, Condition]
-_Deletion: TypeAlias = tuple[Ref, Condition]
 
 
 class AttachmentServicer:
@@ -57,7 +56,8 @@ class AttachmentServicer:
         creation = self._creation(request, checks)
         instance = self._callers.instance_id(context, checks)
         checks.done()
-        return await self._create(creation, instance)
+        created = await self._attachments.create(creation.ref, creation.content, instance, creation.condition)
+        return codec.encode_created(created)
 
     async def GetAttachment(  # noqa: N802
         self, request: pb.GetAttachmentRequest, _context: CallContext
@@ -109,7 +109,7 @@ class AttachmentServicer:
         deletion = _deletion(request, checks)
         instance = self._callers.instance_id(context, checks)
         checks.done()
-        return await self._delete(deletion, instance)
+        return codec.encode_deleted(await self._attachments.delete(deletion.ref, instance, deletion.condition))
 
     async def BatchGetAttachments(  # noqa: N802
         self, request: pb.BatchGetAttachmentsRequest, _context: CallContext
@@ -136,7 +136,8 @@ class AttachmentServicer:
         creations = [self._creation(one, checks, f"requests[{place}].") for place, one in enumerate(request.requests)]
         instance = self._callers.instance_id(context, checks)
         checks.done()
-        done = await settled("CreateAttachment", request.requests, [self._create(one, instance) for one in creations])
+        stored = await self._attachments.batch_create(creations, instance)
+        done = results("CreateAttachment", request.requests, stored, codec.encode_created)
         return pb.BatchCreateAttachmentsResponse(
             results=[
                 pb.BatchCreateResult(error=one) if isinstance(one, pb.BatchError) else pb.BatchCreateResult(created=one)
@@ -152,7 +153,8 @@ class AttachmentServicer:
         deletions = [_deletion(one, checks, f"requests[{place}].") for place, one in enumerate(request.requests)]
         instance = self._callers.instance_id(context, checks)
         checks.done()
-        done = await settled("DeleteAttachment", request.requests, [self._delete(one, instance) for one in deletions])
+        deleted = await self._attachments.batch_delete(deletions, instance)
+        done = results("DeleteAttachment", request.requests, deleted, codec.encode_deleted)
         return pb.BatchDeleteAttachmentsResponse(
             results=[
                 pb.BatchDeleteResult(error=one) if isinstance(one, pb.BatchError) else pb.BatchDeleteResult(deleted=one)
@@ -160,7 +162,7 @@ class AttachmentServicer:
             ]
         )
 
-    def _creation(self, request: pb.CreateAttachmentRequest, checks: Checks, path: str = "") -> _Creation:
+    def _creation(self, request: pb.CreateAttachmentRequest, checks: Checks, path: str = "") -> Creation:
         ref, content = _ref(request, checks, path), codec.decode_content(request)
         if content is None:
             checks.fail(f"{path}content", "is required: one of json, markdown, text, url, binary")
@@ -170,15 +172,7 @@ class AttachmentServicer:
         condition = _condition(request, checks, path)
         if request.if_absent and condition.revision is not None:
             checks.fail(f"{path}if_absent", "must not be given together with if_revision")
-        return ref, content, Condition(condition.revision, request.if_absent)
-
-    async def _create(self, creation: _Creation, instance: str) -> pb.CreateAttachmentResponse:
-        ref, content, condition = creation
-        return codec.encode_created(await self._attachments.create(ref, content, instance, condition))
-
-    async def _delete(self, deletion: _Deletion, instance: str) -> pb.DeleteAttachmentResponse:
-        ref, condition = deletion
-        return codec.encode_deleted(await self._attachments.delete(ref, instance, condition))
+        return Creation(ref, content, Condition(condition.revision, request.if_absent))
 
     async def WatchAttachments(  # noqa: N802
         self, request: pb.WatchAttachmentsRequest, _context: CallContext
@@ -217,8 +211,8 @@ def _ref(named: _Named, checks: Checks, path: str = "") -> Ref:
     return Ref(named.task_id, named.key)
 
 
-def _deletion(request: pb.DeleteAttachmentRequest, checks: Checks, path: str = "") -> _Deletion:
-    return _ref(request, checks, path), _condition(request, checks, path)
+def _deletion(request: pb.DeleteAttachmentRequest, checks: Checks, path: str = "") -> Deletion:
+    return Deletion(_ref(request, checks, path), _condition(request, checks, path))
 
 
 def _condition(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import structlog
 
@@ -13,27 +12,22 @@ from affix_server.errors import AffixError
 from affix_server.status import wire_error
 
 V = TypeVar("V")
+R = TypeVar("R")
 
 _log = structlog.get_logger()
 
 
-async def settled(
-    method: str, requests: Sequence[object], writes: Sequence[Coroutine[Any, Any, V]]
-) -> list[V | pb.BatchError]:
-    """Run all writes at once; for each its answer, or how a call of `method` with its request would have failed.
-
-    They share one round trip to each store, because each store gathers what is asked of it at the same time.
-    """
-    done = await asyncio.gather(*writes, return_exceptions=True)
+def results(
+    method: str, requests: Sequence[object], done: Sequence[V | Exception], encode: Callable[[V], R]
+) -> list[R | pb.BatchError]:
+    """Return for each write its answer, or how a call of `method` with its request alone would have failed."""
     return [
-        _error(method, request, one) if isinstance(one, BaseException) else one
+        _error(method, request, one) if isinstance(one, Exception) else encode(one)
         for request, one in zip(requests, done, strict=True)
     ]
 
 
-def _error(method: str, request: object, fault: BaseException) -> pb.BatchError:
-    if not isinstance(fault, Exception):
-        raise fault
+def _error(method: str, request: object, fault: Exception) -> pb.BatchError:
     if not isinstance(fault, AffixError):
         _log.error("internal_error", method=method, exc_info=fault)
     error = wire_error(fault, method, request)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
+from typing import Protocol
 
 from affix_server.domain import Attachment
 from affix_server.errors import (
@@ -49,42 +51,57 @@ class Acceptor:
         effect before another followed it. Raises TaskNotFoundError, AttachmentNotFoundError and
         ConflictError where Redis is sure.
         """
-        if self._refuse or not self._trust.believed:
-            raise _as_failure(fault)
-        until = asyncio.get_running_loop().time() + 2 * self._database.timeout
-        while asyncio.get_running_loop().time() < until:
+        async for _ in self.turns(fault):
             seen = await self._pending.look(write.ref)
-            if not isinstance(fault, CircuitOpenError) and not _unchanged(begun, seen):
-                # It may have been committed before what is there now: then it must not take effect again.
-                raise _as_failure(fault)
-            pending = self._decide(write, seen, fault)
+            if not may_follow(fault, begun, seen):
+                raise as_failure(fault)
+            pending = self.decide(write, seen, fault)
             overwrites = isinstance(seen.entry, Attachment)
             change = attachment_event(pending.entry, write.written_by, overwrites=overwrites)
             if await self._pending.keep(pending, seen, change):
-                self._revisions.observe(pending.entry.revision)
+                self.observe(pending.entry.revision)
                 return pending.entry
-            await asyncio.sleep(_TURN_SECONDS)
-        raise _as_failure(fault)
+        raise as_failure(fault)
 
-    def _decide(self, write: Write, seen: Seen, fault: AffixError) -> Pending:
+    async def turns(self, fault: StorageUnavailableError | CircuitOpenError) -> AsyncGenerator[None]:
+        """Give one turn after another to decide in; raises `fault` where nothing is accepted."""
+        if self._refuse or not self._trust.believed:
+            raise as_failure(fault)
+        until = asyncio.get_running_loop().time() + 2 * self._database.timeout
+        while asyncio.get_running_loop().time() < until:
+            yield
+            await asyncio.sleep(_TURN_SECONDS)
+
+    def revision(self, now_us: int, *held: int) -> int:
+        """Return a revision above those held.
+
+        Whatever a statement that was given up still does, it does below its fence, and none has a later one.
+        """
+        fence = self._revisions.beyond_fences(self._database.now_us, self._database.timeout)
+        return max(now_us, fence, *(one + _STEP_US for one in held))
+
+    def observe(self, revision: int) -> None:
+        """Take note of what was accepted."""
+        self._revisions.observe(revision)
+
+    def decide(self, write: Write, seen: Seen, fault: AffixError) -> Pending:
+        """Tell what a write leaves, or raise what it is answered."""
         ref, held = write.ref, seen.entry
         if isinstance(seen.task, TaskTombstone):
             raise TaskNotFoundError(ref.task_id)
         if seen.task is None:
-            raise _as_failure(fault)
-        # Whatever a statement that was given up still does, it does below its fence, and none has a later one.
-        fence = self._revisions.beyond_fences(self._database.now_us, self._database.timeout)
+            raise as_failure(fault)
         held_revision = held.revision if held is not None else 0
-        revision = max(seen.now_us, held_revision + _STEP_US, fence)
+        revision = self.revision(seen.now_us, held_revision, seen.task.revision)
         now_ms = seen.now_us // 1000
         if write.condition and held is None and not seen.denied:
-            raise _as_failure(fault)
+            raise as_failure(fault)
         gone = isinstance(held, Tombstone) or (held is None and seen.denied)
         if write.content is None:
             if gone:
                 raise AttachmentNotFoundError(ref.task_id, ref.key)
             if not isinstance(held, Attachment):
-                raise _as_failure(fault)
+                raise as_failure(fault)
             require(write.condition, ref, held)
             return Pending(ref, Tombstone(ref, held.id, now_ms, revision), write.written_by, provisional=False)
         require(write.condition, ref, held)
@@ -104,10 +121,31 @@ class Acceptor:
         return Pending(ref, entry, write.written_by, provisional)
 
 
-def _unchanged(begun: Begun, seen: Seen) -> bool:
-    """Tell whether nothing has been published since a write began."""
+class Looked(Protocol):
+    """What Redis holds in a place, as it was looked at."""
+
+    @property
+    def revision(self) -> str:
+        """Its revision; empty if there is nothing."""
+        ...
+
+    @property
+    def leases(self) -> frozenset[str]:
+        """Who may put something there, if there is nothing."""
+        ...
+
+
+def may_follow(fault: AffixError, begun: Begun, seen: Looked) -> bool:
+    """Tell whether a write that failed with `fault` can take effect now.
+
+    One that may have been committed cannot, if anything has been published since it began
+    (docs/decisions/0019-no-write-twice.md).
+    """
+    if isinstance(fault, CircuitOpenError):
+        return True
     return seen.revision == begun.revision if begun.revision else begun.token in seen.leases
 
 
-def _as_failure(fault: AffixError) -> AffixError:
+def as_failure(fault: AffixError) -> AffixError:
+    """Return what a caller is told when Postgres could not be asked."""
     return fault if isinstance(fault, StorageUnavailableError) else StorageUnavailableError("Database is away")

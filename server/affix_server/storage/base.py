@@ -25,8 +25,10 @@ from affix_server.domain import (
     Content,
     CountedTask,
     Created,
+    Creation,
     Deleted,
     DeletedTask,
+    Deletion,
     NewTask,
     Page,
     Query,
@@ -73,6 +75,17 @@ class Attachments(Protocol):
         Raises TaskNotFoundError, and InvalidParamsError, without having read
         the contents, when the answer would exceed the size limit.
         """
+        ...
+
+    async def batch_create(self, creations: Sequence[Creation], created_by: str) -> Sequence[Created | Exception]:
+        """Store several under different names, with one round trip to each store for each step.
+
+        Each is stored or fails by itself: what `create` would have returned or raised, in order.
+        """
+        ...
+
+    async def batch_delete(self, deletions: Sequence[Deletion], deleted_by: str) -> Sequence[Deleted | Exception]:
+        """Delete several of different names, each by itself, as `batch_create` stores them."""
         ...
 
     async def delete(self, ref: Ref, deleted_by: str, condition: Condition = ALWAYS) -> Deleted:

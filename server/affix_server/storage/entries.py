@@ -64,6 +64,21 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
+class PendingTask:
+    """What only Redis knows of a task: what its last write left, and who wrote it.
+
+    `born`: the revision with which it was registered, if Postgres has not seen that either; else 0. `emptied`: the
+    revision of the tombstone that it was registered in the place of, or 0: what was born before, and all that hangs on
+    it, is gone.
+    """
+
+    task: TaskEntry
+    written_by: str
+    born: int = 0
+    emptied: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class TooLarge:
     """Stands for an entry that was not sent along because of its size in bytes."""
 

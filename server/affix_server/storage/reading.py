@@ -14,10 +14,11 @@ from affix_server.errors import (
     StorageUnavailableError,
     TaskNotFoundError,
 )
+from affix_server.storage.drainer import Drainer
 from affix_server.storage.entries import TaskTombstone, Tombstone, TooLarge
 from affix_server.storage.limits import answer_budget, content_size, require_room
 from affix_server.storage.postgres.attachments import NO_LIMIT, AttachmentTable, Row, Rows, SummaryRow
-from affix_server.storage.redis.cache import Cache, Found
+from affix_server.storage.redis.cache import Cache, Found, TaskMarks
 from affix_server.storage.redis.intents import Intents
 from affix_server.storage.redis.task_cache import TaskCache
 from affix_server.storage.single_flight import SingleFlight
@@ -25,6 +26,8 @@ from affix_server.storage.trust import Trust
 
 # A list whose index or entries keep changing under it is read again so many times.
 _LIST_ATTEMPTS = 10
+# What there is under a key of a task that has been deleted.
+_GONE = Row(task_exists=False, entry=None)
 
 
 class AttachmentReading:
@@ -37,6 +40,7 @@ class AttachmentReading:
         task_cache: TaskCache,
         intents: Intents,
         table: AttachmentTable,
+        drainer: Drainer,
         trust: Trust,
         max_message_bytes: int,
         registry: CollectorRegistry,
@@ -46,6 +50,7 @@ class AttachmentReading:
         self._task_cache = task_cache
         self._intents = intents
         self._table = table
+        self._drainer = drainer
         self._trust = trust
         self._max_message_bytes = max_message_bytes
         self._loads: SingleFlight[Row] = SingleFlight()
@@ -94,8 +99,11 @@ class AttachmentReading:
 
     async def _load(self, ref: Ref) -> Row:
         token = self._intents.token()
-        await self._cache.lease((ref,), token)
         self._loads.depart(ref)
+        marks = await self._cache.lease((ref,), token)
+        if ref.task_id in marks.deleted:
+            return _GONE
+        await self._tell_postgres(marks)
         (row,) = (await self._table.read((ref,), NO_LIMIT)).rows
         await self._cache.fill({ref: row.entry}, token)
         return row
@@ -103,10 +111,17 @@ class AttachmentReading:
     async def _load_all(self, refs: Sequence[Ref], max_bytes: int) -> Rows:
         """Read from Postgres and fill Redis, with tombstones too; the lease keeps out what comes too late."""
         token = self._intents.token()
-        await self._cache.lease(refs, token)
-        read = await self._table.read(refs, max_bytes)
-        await self._cache.fill({ref: row.entry for ref, row in zip(refs, read.rows, strict=False)}, token)
-        return read
+        marks = await self._cache.lease(refs, token)
+        asked = [ref for ref in refs if ref.task_id not in marks.deleted]
+        await self._tell_postgres(marks)
+        read = await self._table.read(asked, max_bytes) if asked else Rows([], 0)
+        found = dict(zip(asked, read.rows, strict=False))
+        await self._cache.fill({ref: row.entry for ref, row in found.items()}, token)
+        return Rows([found.get(ref, _GONE) for ref in refs], read.total_bytes)
+
+    async def _tell_postgres(self, marks: TaskMarks) -> None:
+        """Before Postgres is asked, it is told what Redis knows better: which tasks there are."""
+        await self._drainer.drain_all([Ref(task_id, "") for task_id in marks.pending])
 
     async def _task_exists(self, ref: Ref) -> bool:
         """Tell "no such attachment" from "no such task" where Redis has a tombstone."""
@@ -161,6 +176,10 @@ class AttachmentReading:
 
     async def _build_index(self, task_id: str) -> bool:
         """Build a task's indexes whole, from Postgres; whoever asked looks again whether they are there."""
+        marks = await self._cache.task_marks(task_id)
+        if marks.deleted:
+            raise TaskNotFoundError(task_id)
+        await self._tell_postgres(marks)
         async with aclosing(self._table.index(task_id)) as chunks:
             return await self._cache.build_index(task_id, chunks)
 

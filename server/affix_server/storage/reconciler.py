@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -12,15 +12,15 @@ from affix_server.domain import Ref
 from affix_server.errors import AffixError
 from affix_server.resilience import Circuit
 from affix_server.storage.drainer import Drainer
-from affix_server.storage.entries import Pending, TaskTombstone
+from affix_server.storage.entries import TaskTombstone
 from affix_server.storage.events import task_deletion, task_event
 from affix_server.storage.postgres.attachments import NO_LIMIT, AttachmentTable
 from affix_server.storage.postgres.database import Database
 from affix_server.storage.postgres.tasks import TaskTable
 from affix_server.storage.redis.cache import Cache
+from affix_server.storage.redis.connection import Command
 from affix_server.storage.redis.intents import Intents, Trace
-from affix_server.storage.redis.pending import PendingWrites
-from affix_server.storage.redis.publishing import NO_LEASE, Telling, announce
+from affix_server.storage.redis.publishing import Telling, announce
 from affix_server.storage.redis.task_cache import TaskCache
 from affix_server.storage.trust import Trust
 from affix_server.times import now_ms
@@ -32,7 +32,8 @@ _RECENT_MS = 1_000
 _EVERY_SECONDS = 0.5
 _PURGE_EVERY_SECONDS = 60.0
 _TOMBSTONES_LIVE_SECONDS = 600.0
-_BATCH = 100
+# Traces are many where the same few keys are written again and again: so many at a time, or they never end.
+_BATCH = 2000
 
 _log = structlog.get_logger()
 
@@ -46,7 +47,6 @@ class Reconciler:
         cache: Cache,
         task_cache: TaskCache,
         intents: Intents,
-        pending: PendingWrites,
         drainer: Drainer,
         attachments: AttachmentTable,
         tasks: TaskTable,
@@ -59,7 +59,6 @@ class Reconciler:
         self._cache = cache
         self._task_cache = task_cache
         self._intents = intents
-        self._pending = pending
         self._drainer = drainer
         self._attachments = attachments
         self._tasks = tasks
@@ -115,18 +114,17 @@ class Reconciler:
         skip = drained = ended = 0
         while traces := await self._intents.traces(skip, _BATCH):
             old = [trace for trace in traces if trace.began_ms <= now_ms() - recent_ms]
-            pending = await self._pending_of(old)
-            # Two processes may have left a trace each of the same write.
-            await self._drainer.drain({one.ref: one for one in pending.values()}, probing=probing)
+            refs = [trace.ref for trace in old if trace.ref is not None]
+            pending = await self._drainer.drain_all(refs, probing=probing)
             drained += len(pending)
             # A younger trace may be of a write that is still under way, and be needed once more.
             stale = [trace for trace in old if trace.began_ms < before_ms and not trace.ours]
-            over = [trace for trace in stale if trace in pending]
+            over = [trace for trace in stale if trace.ref in pending]
             await self._cache.run([self._intents.remove(trace.member) for trace in over])
             # What else was cut short can wait until the circuit is closed.
-            cut_short = [] if probing else [trace for trace in stale if trace not in pending]
-            for trace in cut_short:
-                await self._settle(trace)
+            cut_short = [] if probing else [trace for trace in stale if trace.ref not in pending]
+            for ref, members in _by_ref(cut_short).items():
+                await self._settle(ref, [self._intents.remove(member) for member in members])
             ended += len(over) + len(cut_short)
             skip += len(traces) - len(over) - len(cut_short)
             if len(traces) < _BATCH:
@@ -140,44 +138,34 @@ class Reconciler:
             _log.info("reconciled", writes=ended)
         return ended
 
-    async def _pending_of(self, traces: Sequence[Trace]) -> dict[Trace, Pending]:
-        about = [trace for trace in traces if trace.ref is not None and trace.ref.key]
-        if not about:
-            return {}
-        found = await self._pending.get([trace.ref for trace in about if trace.ref is not None])
-        return {trace: one for trace, one in zip(about, found, strict=True) if one is not None}
-
-    async def _settle(self, trace: Trace) -> None:
-        if trace.ref is None:
-            await self._cache.run([self._intents.remove(trace.member)])
-        elif trace.ref.key:
-            await self._settle_attachment(trace.member, trace.ref)
+    async def _settle(self, ref: Ref | None, removals: Sequence[Command]) -> None:
+        """Publish what became of a place that Redis may be behind with, and remove the traces of it."""
+        if ref is None:
+            events: Sequence[Command] = ()
+        elif ref.key:
+            events = await self._settle_attachment(ref)
         else:
-            await self._settle_task(trace.member, trace.ref.task_id)
+            events = await self._settle_task(ref.task_id)
+        await self._cache.run([*events, *removals])
 
-    async def _settle_attachment(self, member: bytes, ref: Ref) -> None:
+    async def _settle_attachment(self, ref: Ref) -> Sequence[Command]:
         (row,) = (await self._attachments.read((ref,), NO_LIMIT)).rows
         if row.entry is None:
-            await self._cache.run([self._intents.remove(member)])
-            return
+            return ()
         # Where Redis has it already, its event went out with it.
         await self._cache.republish([(row.entry, None if row.change is None else Telling(row.change))])
-        await self._cache.run([self._intents.remove(member)])
+        return ()
 
-    async def _settle_task(self, member: bytes, task_id: str) -> None:
+    async def _settle_task(self, task_id: str) -> Sequence[Command]:
         row = await self._tasks.read(task_id)
         if row is None:
-            await self._cache.run([self._intents.remove(member)])
-            return
+            return ()
         if isinstance(row.task, TaskTombstone):
-            change = task_deletion(row.task, row.updated_by)
-            await self._task_cache.publish(row.task, NO_LEASE, (), change=change)
-            await self._task_cache.drop_entries(task_id, await self._tasks.keys(task_id))
-            told = []
-        else:
-            await self._task_cache.publish(row.task, NO_LEASE, ())
-            told = announce(task_event("task.updated", row.task, row.updated_by))
-        await self._cache.run([*told, self._intents.remove(member)])
+            await self._task_cache.republish([(row.task, task_deletion(row.task, row.updated_by))])
+            await self._task_cache.expunge(task_id, await self._tasks.keys(task_id), row.task.revision)
+            return ()
+        (was_behind,) = await self._task_cache.republish([(row.task, None)])
+        return announce(task_event("task.updated", row.task, row.updated_by)) if was_behind else ()
 
     async def _measure(self) -> None:
         """Tell how much waits for Postgres, while it is away."""
@@ -196,3 +184,11 @@ class Reconciler:
         if purged:
             self._purged.inc(purged)
             _log.info("purged", tombstones=purged)
+
+
+def _by_ref(traces: Iterable[Trace]) -> dict[Ref | None, list[bytes]]:
+    """Gather the members of traces by what they are about."""
+    members: dict[Ref | None, list[bytes]] = {}
+    for trace in traces:
+        members.setdefault(trace.ref, []).append(trace.member)
+    return members

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
-from affix_server.domain import ALWAYS, Attachment, Condition, Content, Created, Deleted, Page, Query, Ref
-from affix_server.errors import AttachmentNotFoundError, CircuitOpenError, TaskNotFoundError
+from affix_server.domain import (
+    ALWAYS,
+    Attachment,
+    Condition,
+    Content,
+    Created,
+    Creation,
+    Deleted,
+    Deletion,
+    Page,
+    Query,
+    Ref,
+)
+from affix_server.errors import AffixError, AttachmentNotFoundError, CircuitOpenError, TaskNotFoundError
 from affix_server.resilience import Circuit
 from affix_server.storage.entries import Tombstone, Write
 from affix_server.storage.reading import AttachmentReading
-from affix_server.storage.writing import AttachmentWriting
+from affix_server.storage.writing import AttachmentWriting, Done
+
+V = TypeVar("V")
 
 
 class AttachmentRepository:
@@ -35,21 +50,44 @@ class AttachmentRepository:
 
     async def create(self, ref: Ref, content: Content, created_by: str, condition: Condition = ALWAYS) -> Created:
         """See storage.base.Attachments."""
-        done = await self._writing.write(Write(ref, content, created_by, condition))
-        self._reading.forget(ref)
-        if not isinstance(done.entry, Attachment):
-            raise TaskNotFoundError(ref.task_id)
-        entry = done.entry
-        return Created(entry.id, *ref, content.type, entry.created_at, entry.revision, pending=done.pending)
+        write = Write(ref, content, created_by, condition)
+        return self._created(write, await self._writing.write(write))
+
+    async def batch_create(self, creations: Sequence[Creation], created_by: str) -> Sequence[Created | Exception]:
+        """See storage.base.Attachments."""
+        return await self._batch([Write(*one[:2], created_by, one.condition) for one in creations], self._created)
 
     async def delete(self, ref: Ref, deleted_by: str, condition: Condition = ALWAYS) -> Deleted:
         """See storage.base.Attachments."""
-        done = await self._writing.write(Write(ref, None, deleted_by, condition))
-        self._reading.forget(ref)
-        if not isinstance(done.entry, Tombstone):
-            raise AttachmentNotFoundError(ref.task_id, ref.key)
+        write = Write(ref, None, deleted_by, condition)
+        return self._deleted(write, await self._writing.write(write))
+
+    async def batch_delete(self, deletions: Sequence[Deletion], deleted_by: str) -> Sequence[Deleted | Exception]:
+        """See storage.base.Attachments."""
+        return await self._batch([Write(one.ref, None, deleted_by, one.condition) for one in deletions], self._deleted)
+
+    async def _batch(self, writes: Sequence[Write], read: Callable[[Write, Done], V]) -> list[V | Exception]:
+        found: list[V | Exception] = []
+        for write, done in zip(writes, await self._writing.write_all(writes), strict=True):
+            try:
+                found.append(done if isinstance(done, Exception) else read(write, done))
+            except AffixError as refused:
+                found.append(refused)
+        return found
+
+    def _created(self, write: Write, done: Done) -> Created:
+        self._reading.forget(write.ref)
+        if not isinstance(done.entry, Attachment):
+            raise TaskNotFoundError(write.ref.task_id)
         entry = done.entry
-        return Deleted(entry.id, *ref, entry.deleted_at, entry.revision, pending=done.pending)
+        return Created(entry.id, *write.ref, entry.type, entry.created_at, entry.revision, pending=done.pending)
+
+    def _deleted(self, write: Write, done: Done) -> Deleted:
+        self._reading.forget(write.ref)
+        if not isinstance(done.entry, Tombstone):
+            raise AttachmentNotFoundError(*write.ref)
+        entry = done.entry
+        return Deleted(entry.id, *write.ref, entry.deleted_at, entry.revision, pending=done.pending)
 
     async def get(self, ref: Ref) -> Attachment:
         """See storage.base.Attachments."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from affix_server.domain import Attachment
@@ -15,7 +17,7 @@ from affix_server.storage.postgres.attachments import NO_LIMIT, AttachmentTable,
 from affix_server.storage.postgres.writer import GroupCommitWriter
 from affix_server.storage.redis.cache import Cache
 from affix_server.storage.redis.client import CacheUnavailableError
-from affix_server.storage.redis.intents import Intents
+from affix_server.storage.redis.intents import Begun, Intents
 from affix_server.storage.redis.publishing import Telling
 from affix_server.storage.trust import Trust
 
@@ -63,17 +65,40 @@ class AttachmentWriting:
         """
         return await self._writes.run(self._write(write))
 
+    async def write_all(self, writes: Sequence[Write]) -> list[Done | Exception]:
+        """Run writes of different keys, each to an end of its own, with one round trip to each store for a step."""
+        return await self._writes.run(self._write_all(writes))
+
     async def _write(self, write: Write) -> Done:
-        if not self._trust.publishing:
-            return await self._write_past_redis(write)
+        return await self._go_on(write, await self._begin(write))
+
+    async def _write_all(self, writes: Sequence[Write]) -> list[Done | Exception]:
+        # All at once into the queue of the group commit: one statement.
+        begun = await asyncio.gather(*(self._begin(write) for write in writes))
+        return await asyncio.gather(*(self._outcome(write, one) for write, one in zip(writes, begun, strict=True)))
+
+    async def _outcome(self, write: Write, begun: Begun | None) -> Done | Exception:
         try:
-            begun = await self._intents.begin(write.ref)
+            return await self._go_on(write, begun)
+        except Exception as fault:  # noqa: BLE001 - whatever it is, it is this write's and not the others'
+            return fault
+
+    async def _begin(self, write: Write) -> Begun | None:
+        """Leave the trace of a write; None if Redis is away."""
+        if not self._trust.publishing:
+            return None
+        try:
+            return await self._intents.begin(write.ref)
         except CacheUnavailableError:
             self._trust.doubt()  # it may answer readers all the same
+            return None
+
+    async def _go_on(self, write: Write, begun: Begun | None) -> Done:
+        if begun is None:
             return await self._write_past_redis(write)
         try:
             if begun.pending:
-                await self._drainer.drain_key(write.ref)
+                await self._drainer.drain_all([write.ref])
             row = await self._writer.commit(write)
         except (StorageUnavailableError, CircuitOpenError) as fault:
             await self._intents.give_up(write.ref, begun.token)

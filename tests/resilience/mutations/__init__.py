@@ -6,7 +6,15 @@ mechanism that nobody needs, or a test that is missing.
 
 from __future__ import annotations
 
-from tests.resilience.mutations import in_background, in_doubt, in_postgres, in_redis, in_servers, in_watching
+from tests.resilience.mutations import (
+    in_background,
+    in_doubt,
+    in_postgres,
+    in_redis,
+    in_servers,
+    in_watching,
+    of_tasks,
+)
 from tests.resilience.mutations.patching import Mutation
 
 MUTATIONS: tuple[Mutation, ...] = (
@@ -14,6 +22,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     *in_postgres.MUTATIONS,
     *in_doubt.MUTATIONS,
     *in_servers.MUTATIONS,
+    *of_tasks.MUTATIONS,
     *in_background.MUTATIONS,
     *in_watching.MUTATIONS,
 )

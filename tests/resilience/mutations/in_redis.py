@@ -146,7 +146,7 @@ MUTATIONS = (
         "what Redis has left of a deleted task stays",
         lua(
             publishing.PUT,
-            ("  redis.call('DEL', KEYS[1])\n  redis.call('SREM', KEYS[3], ARGV[3])\n  return 0", "  return 0"),
+            ("    redis.call('DEL', KEYS[1])\n    redis.call('SREM', KEYS[3], ARGV[3])\n", ""),
         ),
         (doubt.a_task_deleted_past_redis_takes_its_attachments_along,),
     ),

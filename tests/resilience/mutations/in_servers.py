@@ -16,13 +16,13 @@ from affix_server.storage.drainer import Drainer
 from affix_server.storage.entries import Entry, Write
 from affix_server.storage.postgres.database import Database
 from affix_server.storage.reconciler import Reconciler
-from affix_server.storage.redis import names
+from affix_server.storage.redis import names, publishing
 from affix_server.storage.redis.cache import Cache
 from affix_server.storage.redis.intents import Begun, Intents
 from affix_server.storage.redis.pending import PendingWrites, Seen
 from affix_server.storage.single_flight import SingleFlight
 from affix_server.times import now_ms
-from tests.resilience.mutations.patching import Mutation, replaced
+from tests.resilience.mutations.patching import Mutation, lua, replaced
 from tests.resilience.scenarios import conditions, deletion, draining, freezing, lists, pending
 
 _begin, _accept, _look = Intents.begin, Acceptor.accept, PendingWrites.look
@@ -127,7 +127,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a write whose fate is not known is accepted whatever followed",
-        replaced(acceptor, "_unchanged", lambda *_: True),
+        replaced(acceptor, "may_follow", lambda *_: True),
         (
             pending.a_write_that_may_have_been_done_is_not_done_again,
             pending.a_deletion_that_may_have_been_done_is_not_done_again,
@@ -140,7 +140,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a write does not begin with what is pending",
-        replaced(Drainer, "drain_key", _nothing()),
+        lua(publishing.BEGIN, ("math.max(pending, redis.call('HEXISTS', KEYS[1], 'pending'))", "0")),
         (
             pending.an_overwrite_wins_over_what_is_pending,
             pending.a_deletion_finds_what_is_pending,

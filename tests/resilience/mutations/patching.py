@@ -31,7 +31,7 @@ def lua(script: Script, *changes: tuple[str, str]) -> Change:
     @contextmanager
     def changed() -> Iterator[None]:
         source, sha = script.source, script.sha
-        script.source = _edit(source, changes)
+        script.source = edited(source, changes)
         script.sha = hashlib.sha1(script.source.encode()).hexdigest()  # noqa: S324 - Redis names scripts so
         try:
             yield
@@ -43,7 +43,7 @@ def lua(script: Script, *changes: tuple[str, str]) -> Change:
 
 def sql(statement: str, *changes: tuple[str, str]) -> Change:
     """Change the text of a statement of the attachments table."""
-    return lambda: patch.object(attachments, statement, _edit(getattr(attachments, statement), changes))
+    return lambda: patch.object(attachments, statement, edited(getattr(attachments, statement), changes))
 
 
 def replaced(target: object, name: str, by: object) -> Change:
@@ -64,7 +64,8 @@ def together(*changes: Change) -> Change:
     return changed
 
 
-def _edit(text: str, changes: tuple[tuple[str, str], ...]) -> str:
+def edited(text: str, changes: tuple[tuple[str, str], ...]) -> str:
+    """Return a text with changes, each of which must find what it replaces."""
     for old, new in changes:
         if old not in text:
             raise LookupError(f"there is no {old!r} to take out any more")

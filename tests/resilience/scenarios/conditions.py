@@ -49,6 +49,7 @@ async def conditions_hold_without_postgres(world: Pair) -> None:
     await world.put(ref, "1")
     await world.storage.attachments.get(ref)
     first = await _revision(world, ref)
+    await world.evict_indexes(ref.task_id)
     with postgres_refused(world.storage), postgres_refused(world.other):
         assert await _put_if(world.storage, ref, "2", Condition(revision=first + 1)) == _CONFLICT
         assert await _put_if(world.storage, ref, "2", Condition(absent=True)) == _CONFLICT

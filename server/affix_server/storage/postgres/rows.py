@@ -21,7 +21,7 @@ from affix_server.domain import (
     TextContent,
     UrlContent,
 )
-from affix_server.storage.entries import Entry, Pending, TaskEntry, TaskTombstone, Tombstone
+from affix_server.storage.entries import Entry, Pending, PendingTask, TaskEntry, TaskTombstone, Tombstone
 from affix_server.storage.limits import content_bytes
 
 # type, value, content, url, mime_type, size: as in the table.
@@ -60,6 +60,26 @@ def drain_columns(pending: Sequence[Pending]) -> list[list[Any]]:
                 *(entry.revision, live is None, one.provisional),
             )
         )
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def drain_task_columns(pending: Sequence[PendingTask]) -> list[list[Any]]:
+    """Return the parameters of drain_tasks.sql."""
+    rows: list[tuple[Any, ...]] = []
+    for one in pending:
+        task = one.task
+        if isinstance(task, Task):
+            rows.append(
+                (
+                    *(task.id, task.text, task.status.value, task.priority, task.metadata, task.assigned_to),
+                    *(task.created_by, one.written_by, task.created_at, task.updated_at, task.completed_at),
+                    *(task.revision, False, one.born, one.emptied),
+                )
+            )
+        else:
+            nothing = (task.id, "", TaskStatus.PENDING.value, 0, "{}", None)
+            when = (one.written_by, one.written_by, task.deleted_at, task.deleted_at, None)
+            rows.append((*nothing, *when, task.revision, True, 0, 0))
     return [list(column) for column in zip(*rows, strict=True)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter
@@ -52,6 +52,14 @@ class CachedPage:
     entries: tuple[Found, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class TaskMarks:
+    """Tasks that Redis knows to be deleted, and others whose last write Postgres has not seen."""
+
+    deleted: frozenset[str]
+    pending: frozenset[str]
+
+
 class Cache:
     """What Redis knows of attachments. Each method but `build_index` is one round trip.
 
@@ -74,9 +82,22 @@ class Cache:
         """Make a committed write visible, tell of it and remove its trace: one round trip, or a wait for its turn."""
         await put_in_turn(self._client, entry, self._ttl, token, telling)
 
-    async def lease(self, refs: Iterable[Ref], token: str) -> None:
-        """Ask for the right to `fill` these places; before Postgres is read, or it is worth nothing."""
-        await self._run([lease(names.entry(ref), token) for ref in refs])
+    async def lease(self, refs: Sequence[Ref], token: str) -> TaskMarks:
+        """Ask for the right to `fill` these places; before Postgres is read, or it is worth nothing.
+
+        Tells what Redis knows better of their tasks.
+        """
+        task_ids = list(dict.fromkeys(ref.task_id for ref in refs))
+        marks: list[Command] = [("HMGET", names.task(task_id), "deleted", "pending") for task_id in task_ids]
+        replies = await self._client.pipeline([*(lease(names.entry(ref), token) for ref in refs), *marks])
+        for reply in replies[: len(refs)]:
+            accept(reply)
+        return _task_marks(task_ids, replies[len(refs) :])
+
+    async def task_marks(self, task_id: str) -> TaskMarks:
+        """Tell what Redis knows better of a task than Postgres."""
+        command: Command = ("HMGET", names.task(task_id), "deleted", "pending")
+        return _task_marks([task_id], await self._client.pipeline((command,)))
 
     async def fill(self, found: Mapping[Ref, Entry | None], token: str) -> None:
         """Put in what Postgres was found to hold, where Redis holds something older or the lease still stands.
@@ -234,3 +255,17 @@ class Cache:
     async def _drop(self, ref: Ref, revision: str) -> None:
         self._corrupt.inc()
         await self._run([DROP([names.entry(ref)], revision)])
+
+
+def _task_marks(task_ids: Sequence[str], replies: Sequence[Reply]) -> TaskMarks:
+    deleted: set[str] = set()
+    pending: set[str] = set()
+    for task_id, reply in zip(task_ids, replies, strict=True):
+        if is_wrong_type(reply):
+            continue  # whoever reads the task drops it
+        is_deleted, is_pending = accept(reply)
+        if is_deleted is not None:
+            deleted.add(task_id)
+        elif is_pending is not None:
+            pending.add(task_id)
+    return TaskMarks(frozenset(deleted), frozenset(pending))

@@ -55,23 +55,11 @@ class PendingWrites:
     async def look(self, ref: Ref) -> Seen:
         """Read all that decides whether a write can be accepted without Postgres."""
         command = LOOK([names.entry(ref), names.task(ref.task_id), names.index(ref.task_id)], ref.key)
-        hash_, task, is_complete, score, now = accept((await self._client.pipeline((command,)))[0])
-        fields = dict(zip(hash_[::2], hash_[1::2], strict=True))
-        return Seen(
-            entry=_entry(ref, hash_),
-            revision=fields.get(b"revision", b"").decode(errors="replace"),
-            pending=b"pending" in fields,
-            provisional=b"provisional" in fields,
-            task=_task(ref.task_id, task),
-            denied=bool(is_complete) and score is None,
-            leases=leases(fields),
-            now_us=int(now),
-        )
+        return read_look(ref, accept((await self._client.pipeline((command,)))[0]))
 
     async def keep(self, pending: Pending, seen: Seen, change: Change) -> bool:
         """Keep a write until it is drained, and tell of it, if all is as it was seen."""
-        marks = ["pending", 1, "updatedBy", pending.written_by, *(("provisional", 1) if pending.provisional else ())]
-        return await self._keep(pending.entry, seen, 1, 0, marks, change)
+        return await self._keep(pending.entry, seen, 1, 0, pending_marks(pending), change)
 
     async def keep_for_good(self, entry: Entry, seen: Seen, change: Change) -> bool:
         """Keep a write where there is no Postgres, and tell of it, if all is as it was seen."""
@@ -113,6 +101,27 @@ class PendingWrites:
         ]
         for reply in await self._client.pipeline(commands):
             accept(reply)
+
+
+def read_look(ref: Ref, reply: Reply) -> Seen:
+    """Read the reply of look.lua."""
+    hash_, task, is_complete, score, now = reply
+    fields = dict(zip(hash_[::2], hash_[1::2], strict=True))
+    return Seen(
+        entry=_entry(ref, hash_),
+        revision=fields.get(b"revision", b"").decode(errors="replace"),
+        pending=b"pending" in fields,
+        provisional=b"provisional" in fields,
+        task=_task(ref.task_id, task),
+        denied=bool(is_complete) and score is None,
+        leases=leases(fields),
+        now_us=int(now),
+    )
+
+
+def pending_marks(pending: Pending) -> list[str | int]:
+    """Return the fields that mark an entry as one that Postgres has not seen."""
+    return ["pending", 1, "updatedBy", pending.written_by, *(("provisional", 1) if pending.provisional else ())]
 
 
 def _entry(ref: Ref, reply: Sequence[bytes]) -> Entry | None:

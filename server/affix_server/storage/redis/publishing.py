@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from affix_server.domain import Ref
@@ -15,7 +16,7 @@ from affix_server.storage.redis.hashes import entry_fields, task_fields
 
 BEGIN, LEASE = Script("begin"), Script("lease")
 PUT, PEND = Script("_events", "_indexes", "put"), Script("_events", "_indexes", "pend")
-TASK_PUT, DROP, RELEASE = Script("_events", "task_put"), Script("drop"), Script("release")
+TASK_PUT, DROP, RELEASE, EXPUNGE = Script("_events", "task_put"), Script("drop"), Script("release"), Script("expunge")
 
 # Longer than any request lives, so that no late fill or publish finds the place empty.
 TOMBSTONE_TTL_SECONDS = 60
@@ -59,7 +60,12 @@ def lease(name: str, token: str) -> Command:
 def begin(ref: Ref, token: str) -> Command:
     """Begin a write on its way to Postgres (begin.lua)."""
     place = names.entry(ref) if ref.key else names.task(ref.task_id)
-    return BEGIN([place, names.writing(ref)], token, LEASE_TTL_SECONDS, WRITE_LASTS_MS)
+    return BEGIN([place, names.writing(ref), names.task(ref.task_id)], token, LEASE_TTL_SECONDS, WRITE_LASTS_MS)
+
+
+def builder(token: str) -> str:
+    """Name the builder of indexes that has a token (index_begin.lua)."""
+    return f"\x01{token}"  # no key has control characters
 
 
 def release(name: str, token: str) -> Command:
@@ -78,9 +84,12 @@ def write_keys(ref: Ref) -> list[str]:
     ]
 
 
-def index_key(entry: Entry) -> int:
-    """Return the number of the entry's index by type among `write_keys`, counted from 1; 0 for a tombstone."""
-    return 0 if isinstance(entry, Tombstone) else TYPE_PLACE[entry.content.type] + _INDEXES_AT - 1
+def index_key(entry: Entry, indexes_at: int = _INDEXES_AT) -> int:
+    """Return the number of the entry's index by type among `write_keys`, counted from 1; 0 for a tombstone.
+
+    `indexes_at` is the number of the index of all keys where a script takes other keys before it.
+    """
+    return 0 if isinstance(entry, Tombstone) else TYPE_PLACE[entry.content.type] + indexes_at - 1
 
 
 def put(entry: Entry, ttl_seconds: int, token: str, telling: Telling | None = None, *, waits: bool = False) -> Command:
@@ -123,13 +132,11 @@ def put_task(task: TaskEntry, ttl_seconds: int, token: str, change: Change | Non
 
     `change` is a tombstone's event, for whoever is to tell of it if nobody has.
     """
-    if isinstance(task, TaskTombstone):
-        keys, ttl = [names.task(task.id), names.pending(task.id), *names.indexes(task.id)], TOMBSTONE_TTL_SECONDS
-    else:
-        keys, ttl = [names.task(task.id)], ttl_seconds
-    gone = int(isinstance(task, TaskTombstone))
+    keys = [names.task(task.id), names.pending(task.id), *names.indexes(task.id)]
+    gone = isinstance(task, TaskTombstone)
+    ttl = TOMBSTONE_TTL_SECONDS if gone else ttl_seconds
     event = () if change is None else event_parts(change)
-    return TASK_PUT(keys, task.revision, ttl, token, gone, len(event), *event, *task_fields(task))
+    return TASK_PUT(keys, task.revision, ttl, token, int(gone), len(event), *event, *task_fields(task))
 
 
 def event_parts(change: Change) -> Parts:
@@ -137,6 +144,11 @@ def event_parts(change: Change) -> Parts:
     event = change.event
     what = (change.kind.value, change.task_id, change.key, change.id, change.type)
     return (event.type, event.data, *what, change.by, change.at, event.revision)
+
+
+def expunge(refs: Sequence[Ref], revision: int) -> Command:
+    """Drop what is left of attachments that went with a task at a revision (expunge.lua)."""
+    return EXPUNGE([names.entry(ref) for ref in refs], revision)
 
 
 def announce(event: Event) -> list[Command]:

@@ -8,23 +8,27 @@ from affix_server.domain import Ref, Task
 from affix_server.storage.entries import Entry, TaskEntry, TaskTombstone
 from affix_server.storage.events import Change
 from affix_server.storage.redis import names
+from affix_server.storage.redis.cache import BUILDING_TTL_SECONDS, INDEX_BEGIN, INDEX_LOAD
 from affix_server.storage.redis.client import RedisClient, Script, accept
 from affix_server.storage.redis.connection import Command
 from affix_server.storage.redis.hashes import CorruptEntryError, parse_task, task_fields
 from affix_server.storage.redis.publishing import (
     DROP,
+    EXPUNGE,
     NO_LEASE,
     TASK_PUT,
     TOMBSTONE_TTL_SECONDS,
     Telling,
+    builder,
     event_parts,
+    expunge,
     lease,
     put_in_turn,
     put_task,
 )
 
 TASK_GET, TASK_KEEP = Script("task_get"), Script("_events", "task_keep")
-SCRIPTS = (TASK_PUT, TASK_GET, TASK_KEEP)
+SCRIPTS = (TASK_PUT, TASK_GET, TASK_KEEP, EXPUNGE)
 
 _UNLINK_AT_ONCE = 1000
 _SCAN_AT_ONCE = 500
@@ -59,9 +63,21 @@ class TaskCache:
         """Make an attachment visible that was committed with its task, tell of it and remove its trace."""
         await put_in_turn(self._client, entry, self._ttl, token, telling)
 
-    async def republish(self, tasks: Sequence[tuple[TaskEntry, Change | None]]) -> None:
-        """Replace what Redis holds by what is newer in Postgres, and tell of deletions that nobody has told of."""
-        await self.run([put_task(task, self._ttl, NO_LEASE, change) for task, change in tasks])
+    async def begin_indexes(self, task_id: str, token: str) -> None:
+        """Begin the indexes of a task before it is registered, so that what hangs on it from the start is noted."""
+        await self.run([INDEX_BEGIN(names.indexes(task_id), builder(token), BUILDING_TTL_SECONDS)])
+
+    def whole_indexes(self, task_id: str, token: str) -> Command:
+        """Return what makes the indexes begun with a token whole: Postgres had nothing when the task was registered."""
+        return INDEX_LOAD(names.indexes(task_id), builder(token), self._ttl, 1)
+
+    async def republish(self, tasks: Sequence[tuple[TaskEntry, Change | None]]) -> list[bool]:
+        """Replace what Redis holds by what is newer in Postgres, and tell of deletions that nobody has told of.
+
+        Returns for each whether Redis was behind.
+        """
+        replies = await self._client.pipeline([put_task(task, self._ttl, NO_LEASE, change) for task, change in tasks])
+        return [accept(reply) in {1, -1} for reply in replies]
 
     async def lease(self, task_id: str, token: str) -> None:
         """Ask for the right to `fill` a task; before Postgres is read, or it is worth nothing."""
@@ -71,11 +87,24 @@ class TaskCache:
         """Put in what Postgres was found to hold, where Redis holds something older or the lease still stands."""
         await self.run([put_task(task, self._ttl, token)])
 
-    async def drop_entries(self, task_id: str, keys: Sequence[str]) -> None:
-        """Remove the attachments of a deleted task, once its tombstone keeps new ones out."""
+    async def expunge(self, task_id: str, keys: Sequence[str], revision: int) -> None:
+        """Remove the attachments of a task deleted at a revision, once its tombstone keeps older ones out."""
         for start in range(0, len(keys), _UNLINK_AT_ONCE):
-            some = [names.entry(Ref(task_id, key)) for key in keys[start : start + _UNLINK_AT_ONCE]]
-            await self.run([("UNLINK", *some)])
+            some = [Ref(task_id, key) for key in keys[start : start + _UNLINK_AT_ONCE]]
+            await self.run([expunge(some, revision)])
+
+    async def expunge_all(self, task_id: str, revision: int) -> None:
+        """Do the same without being told the keys, by going through all of Redis."""
+        prefix, cursor = names.entry_prefix(task_id), "0"
+        while True:
+            reply = await self._client.execute(
+                *("SCAN", cursor, "MATCH", f"{prefix}*", "COUNT", _SCAN_AT_ONCE, "TYPE", "hash")
+            )
+            cursor = reply[0].decode()
+            keys = [name.decode().removeprefix(prefix) for name in reply[1]]
+            await self.expunge(task_id, keys, revision)
+            if cursor == "0":
+                return
 
     async def keep(
         self, task: TaskEntry, held: TaskEntry | None, followed_by: Sequence[Command], *, change: Change | None = None

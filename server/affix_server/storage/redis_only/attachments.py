@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from contextlib import aclosing
+from typing import TypeVar
 
 from affix_server.domain import (
     ALWAYS,
@@ -11,7 +13,9 @@ from affix_server.domain import (
     Condition,
     Content,
     Created,
+    Creation,
     Deleted,
+    Deletion,
     Page,
     Query,
     Ref,
@@ -26,6 +30,8 @@ from affix_server.storage.limits import answer_budget, content_size, require_roo
 from affix_server.storage.redis.cache import Cache, Found
 from affix_server.storage.redis.pending import PendingWrites, Seen
 from affix_server.storage.redis.task_cache import TaskCache
+
+V = TypeVar("V")
 
 # Writers of one key that meet take turns; each turn is a millisecond or less.
 ATTEMPTS = 100
@@ -61,6 +67,14 @@ class RedisOnlyAttachments:
             if await self._keep(entry, seen, created_by):
                 return Created(entry.id, *ref, content.type, entry.created_at, entry.revision)
         raise StorageUnavailableError("Too many writers of one attachment")
+
+    async def batch_create(self, creations: Sequence[Creation], created_by: str) -> Sequence[Created | Exception]:
+        """See storage.base.Attachments."""
+        return await each(self.create(one.ref, one.content, created_by, one.condition) for one in creations)
+
+    async def batch_delete(self, deletions: Sequence[Deletion], deleted_by: str) -> Sequence[Deleted | Exception]:
+        """See storage.base.Attachments."""
+        return await each(self.delete(one.ref, deleted_by, one.condition) for one in deletions)
 
     async def delete(self, ref: Ref, deleted_by: str, condition: Condition = ALWAYS) -> Deleted:
         """See storage.base.Attachments."""
@@ -113,11 +127,6 @@ class RedisOnlyAttachments:
         async with aclosing(self._cache.scan_index(task_id)) as chunks:
             await self._cache.build_index(task_id, chunks)
 
-    async def keys(self, task_id: str) -> Sequence[str]:
-        """Find all keys of a task by going through all of Redis."""
-        async with aclosing(self._cache.scan_index(task_id)) as chunks:
-            return [line.key async for chunk in chunks for line in chunk]
-
     async def _look(self, ref: Ref) -> Seen:
         seen = await self._writes.look(ref)
         if not isinstance(seen.task, Task):
@@ -141,6 +150,15 @@ class RedisOnlyAttachments:
         fetched = dict(zip(large, await self._cache.get(large), strict=True))
         whole = {ref: fetched.get(ref) if isinstance(entry, TooLarge) else entry for ref, entry in found.items()}
         return {ref: entry if isinstance(entry, Attachment) else None for ref, entry in whole.items()}
+
+
+async def each(writes: Iterable[Awaitable[V]]) -> list[V | Exception]:
+    """Do several at once; what each returned or raised."""
+    done = await asyncio.gather(*writes, return_exceptions=True)
+    found = [one for one in done if not isinstance(one, BaseException) or isinstance(one, Exception)]
+    if len(found) < len(done):
+        raise asyncio.CancelledError
+    return found
 
 
 def _next_revision(seen: Seen) -> int:

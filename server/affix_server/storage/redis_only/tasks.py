@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
@@ -22,13 +21,13 @@ from affix_server.domain import (
     WrittenTask,
 )
 from affix_server.errors import ConflictError, StorageUnavailableError, TaskNotFoundError
-from affix_server.json_text import merge_objects
 from affix_server.storage.base import RESULT_KEY
 from affix_server.storage.entries import TaskTombstone, random_suffix
 from affix_server.storage.events import task_deletion, task_event
 from affix_server.storage.redis.publishing import announce
 from affix_server.storage.redis.task_cache import TaskCache
 from affix_server.storage.redis_only.attachments import ATTEMPTS, RedisOnlyAttachments
+from affix_server.storage.task_changes import changed, registered
 from affix_server.times import now_ms
 
 _ORDER_BY: dict[TaskOrderBy, Callable[[Task], Any]] = {
@@ -58,19 +57,8 @@ class RedisOnlyTasks:
                     continue
                 raise ConflictError(f"Task {task_id} already exists", held.revision)
             now_us = await self._cache.clock_us()
-            task = Task(
-                id=task_id,
-                text=new.text,
-                status=TaskStatus.PENDING,
-                priority=new.priority,
-                metadata=new.metadata,
-                assigned_to=None,
-                created_by=created_by,
-                created_at=now_us // 1000,
-                updated_at=now_us // 1000,
-                completed_at=None,
-                revision=max(now_us, held.revision + 1 if held else 0),
-            )
+            revision = max(now_us, held.revision + 1 if held else 0)
+            task = registered(task_id, new, created_by, now_us // 1000, revision)
             if await self._cache.keep(task, held, announce(task_event("task.created", task, created_by))):
                 return WrittenTask(task, 0)
         raise StorageUnavailableError("Too many writers of one task")
@@ -102,7 +90,8 @@ class RedisOnlyTasks:
         for _ in range(ATTEMPTS):
             counted = await self.get(task_id)
             held, now_us = counted.task, await self._cache.clock_us()
-            task = _changed(held, changes, assigned_to, now_us)
+            revision = max(now_us, held.revision + 1)
+            task = changed(held, changes, assigned_to, now_us // 1000, revision)
             if await self._cache.keep(task, held, announce(task_event(event, task, by))):
                 return WrittenTask(task, counted.attachment_count)
         raise StorageUnavailableError("Too many writers of one task")
@@ -115,19 +104,18 @@ class RedisOnlyTasks:
             gone = TaskTombstone(task_id, now_us // 1000, max(now_us, counted.task.revision + 1))
             if await self._cache.keep(gone, counted.task, (), change=task_deletion(gone, deleted_by)):
                 # From the tombstone on no attachment is written any more, so this finds all there are.
-                await self._cache.drop_entries(task_id, await self._attachments.keys(task_id))
+                await self._cache.expunge_all(task_id, gone.revision)
                 return DeletedTask(task_id, gone.deleted_at)
         raise StorageUnavailableError("Too many writers of one task")
 
     async def list(self, query: TaskQuery) -> TaskPage:
         """See storage.base.Tasks."""
         matching = [task async for task in self._cache.scan() if isinstance(task, Task) and _matches(task, query)]
+        matching.sort(key=attrgetter("created_at", "id"), reverse=query.descending)
         key = _ORDER_BY[query.order_by]
-        known = [task for task in matching if key(task) is not None]
-        known.sort(key=lambda task: (key(task), task.id), reverse=query.descending)
-        unknown = sorted(
-            (task for task in matching if key(task) is None), key=attrgetter("id"), reverse=query.descending
-        )
+        unknown = [task for task in matching if key(task) is None]
+        # Stable, also in reverse: equal tasks stay in order of creation.
+        known = sorted((task for task in matching if key(task) is not None), key=key, reverse=query.descending)
         chosen = [*known, *unknown][query.offset : query.offset + query.limit]
         tasks = tuple([CountedTask(task, (await self.get(task.id)).attachment_count) for task in chosen])
         return TaskPage(tasks, len(matching), has_more=query.offset + len(tasks) < len(matching))
@@ -138,22 +126,4 @@ def _matches(task: Task, query: TaskQuery) -> bool:
         query.status in {None, task.status}
         and query.assigned_to in {None, task.assigned_to}
         and query.priority in {None, task.priority}
-    )
-
-
-def _changed(held: Task, changes: TaskChanges, assigned_to: str | None, now_us: int) -> Task:
-    revision = max(now_us, held.revision + 1)
-    completed_at = held.completed_at
-    if changes.status is not None:
-        completed_at = revision // 1000 if changes.status is TaskStatus.COMPLETED else None
-    return replace(
-        held,
-        text=held.text if changes.text is None else changes.text,
-        status=changes.status or held.status,
-        priority=held.priority if changes.priority is None else changes.priority,
-        metadata=held.metadata if changes.metadata is None else merge_objects(held.metadata, changes.metadata),
-        assigned_to=assigned_to or held.assigned_to,
-        updated_at=revision // 1000,
-        completed_at=completed_at,
-        revision=revision,
     )

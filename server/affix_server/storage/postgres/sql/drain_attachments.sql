@@ -12,7 +12,7 @@ WITH input AS (
               created_by, updated_by, created_ms, updated_ms, revision, deletes, provisional)
 ),
 task AS (
-    SELECT id FROM tasks WHERE id = ANY ($1) AND deleted_at IS NULL ORDER BY id FOR KEY SHARE
+    SELECT id, born FROM tasks WHERE id = ANY ($1) AND deleted_at IS NULL ORDER BY id FOR KEY SHARE
 )
 INSERT INTO task_attachments AS a (
     task_id, key, id, type, value, content, url, mime_type, size, content_bytes,
@@ -22,7 +22,8 @@ SELECT i.task_id, i.key, i.id, i.type, i.value::json, i.content, i.url, i.mime_t
        i.created_by, i.updated_by, to_timestamp(i.created_ms / 1000.0), to_timestamp(i.updated_ms / 1000.0), i.revision,
        CASE WHEN i.deletes THEN to_timestamp(i.updated_ms / 1000.0) END
 FROM input i
-JOIN task ON task.id = i.task_id
+-- What is older than its task hung on another one of that name.
+JOIN task ON task.id = i.task_id AND task.born < i.revision
 ORDER BY i.task_id, i.key
 ON CONFLICT (task_id, key) DO UPDATE SET
     id = CASE

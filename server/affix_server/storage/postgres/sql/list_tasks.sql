@@ -1,14 +1,12 @@
 -- A page of tasks and the number of all that match; one row of nulls but the total if the page is empty.
 --
--- $1 status, $2 assigned_to, $3 priority (null for any), $4 limit, $5 offset
+-- $1 limit, $2 offset, and from $3 on what the filters compare with. What is left out of the statement when a
+-- filter is not asked for, no plan has to provide for.
 SELECT matching.total, page.*
 FROM (
     SELECT count(*) AS total
     FROM tasks t
-    WHERE t.deleted_at IS NULL
-      AND ($1::text IS NULL OR t.status = $1)
-      AND ($2::text IS NULL OR t.assigned_to = $2)
-      AND ($3::integer IS NULL OR t.priority = $3)
+    WHERE t.deleted_at IS NULL /* filters */
 ) AS matching
 LEFT JOIN LATERAL (
     SELECT row_number() OVER () AS place, found.*, (
@@ -17,12 +15,9 @@ LEFT JOIN LATERAL (
     FROM (
         SELECT /* columns */
         FROM tasks t
-        WHERE t.deleted_at IS NULL
-          AND ($1::text IS NULL OR t.status = $1)
-          AND ($2::text IS NULL OR t.assigned_to = $2)
-          AND ($3::integer IS NULL OR t.priority = $3)
+        WHERE t.deleted_at IS NULL /* filters */
         ORDER BY /* order */
-        LIMIT $4 OFFSET $5
+        LIMIT $1 OFFSET $2
     ) AS found
 ) AS page ON true
 ORDER BY page.place

@@ -17,7 +17,7 @@ WITH input AS (
 ),
 -- Held until the commit, so that a task cannot be deleted between being found and being written to.
 task AS (
-    SELECT id FROM tasks WHERE id = ANY ($1) AND deleted_at IS NULL ORDER BY id FOR KEY SHARE
+    SELECT id, born FROM tasks WHERE id = ANY ($1) AND deleted_at IS NULL ORDER BY id FOR KEY SHARE
 ),
 -- Revisions may be ahead of the clock; what people read as times may not.
 clock AS (
@@ -38,7 +38,9 @@ written AS (
     LEFT JOIN task_attachments AS held
         ON (i.deletes OR coalesce(i.if_revision > 0, false))
         AND held.task_id = i.task_id AND held.key = i.key AND held.deleted_at IS NULL
-    WHERE now < $14 AND (NOT (i.deletes OR coalesce(i.if_revision > 0, false)) OR held.key IS NOT NULL)
+    -- What was meant for a task of this name that has been deleted since does not reach this one.
+    WHERE now < $14 AND task.born < $14
+      AND (NOT (i.deletes OR coalesce(i.if_revision > 0, false)) OR held.key IS NOT NULL)
     -- One order for all writers, or two of them could wait for each other.
     ORDER BY i.task_id, i.key
     ON CONFLICT (task_id, key) DO UPDATE SET
@@ -78,7 +80,8 @@ SELECT i.place,
        w.previous_revision,
        w.overwrites,
        task.id IS NOT NULL AND w.id IS NULL AND ((NOT i.deletes AND i.if_revision IS NULL)
-           OR held.revision + 1 >= $14 OR clock.now >= $14 OR extract(epoch FROM clock_timestamp()) * 1000000 >= $14) AS too_late
+           OR held.revision + 1 >= $14 OR clock.now >= $14 OR task.born >= $14
+           OR extract(epoch FROM clock_timestamp()) * 1000000 >= $14) AS too_late
 FROM input i
 CROSS JOIN clock
 LEFT JOIN task ON task.id = i.task_id

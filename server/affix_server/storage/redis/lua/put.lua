@@ -22,12 +22,17 @@ local function is_over()
 end
 
 -- The tombstone of a task outlives every request that was under way when it was deleted, and nothing
--- that is left of its attachments is to be seen. The task's own event has told of their end.
-local task = redis.pcall('HMGET', KEYS[2], 'deleted', 'revision')
-if not task.err and task[1] and (tonumber(task[2]) or 0) >= revision then
+-- that is left of its attachments is to be seen. One that Postgres has not seen is later than all that Postgres has.
+-- The task's own event has told of their end.
+local task = redis.pcall('HMGET', KEYS[2], 'deleted', 'revision', 'pending', 'emptied')
+local gone = not task.err and task[1] and (task[3] and math.huge or tonumber(task[2]) or 0)
+if gone and gone >= revision then
   is_over()
-  redis.call('DEL', KEYS[1])
-  redis.call('SREM', KEYS[3], ARGV[3])
+  local left = redis.pcall('HGET', KEYS[1], 'revision')
+  if left and left.err or (tonumber(left) or 0) <= gone then
+    redis.call('DEL', KEYS[1])
+    redis.call('SREM', KEYS[3], ARGV[3])
+  end
   return 0
 end
 
@@ -42,6 +47,16 @@ if held.err then
   return -1
 end
 local held_revision = tonumber(held[1])
+-- A task was registered in the place of a deleted one, and Postgres may not know: what it has may have hung on that,
+-- whose event has told of its end.
+if not task.err and task[4] and not task[1] and not (held_revision == revision and held[2]) then
+  is_over()
+  if not held_revision then
+    redis.call('DEL', KEYS[1])
+  end
+  forget_indexes(INDEXES)
+  return -1
+end
 -- The last revision of the key that was told of; 0 if nobody knows.
 local told = tonumber(held[5]) or held_revision or 0
 local is_due = has_event and revision > told
@@ -105,6 +120,8 @@ if redis.call('SREM', KEYS[3], ARGV[3]) == 1 and redis.call('EXISTS', KEYS[3]) =
   for i = INDEXES, #KEYS do
     redis.call('EXPIRE', KEYS[i], ARGV[2])
   end
-  redis.call('EXPIRE', KEYS[2], ARGV[2])
+  if redis.pcall('HEXISTS', KEYS[2], 'pending') ~= 1 then
+    redis.call('EXPIRE', KEYS[2], ARGV[2])
+  end
 end
 return 1
