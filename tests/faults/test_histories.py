@@ -15,7 +15,7 @@ from tests.faults.cluster import Cluster, open_cluster
 from tests.faults.injections import INJECTIONS
 from tests.faults.run import Plan, Run
 
-_SECONDS = 3.0
+_SECONDS = 4.0
 _LONGEST_FAULT_SECONDS = 1.0
 
 
