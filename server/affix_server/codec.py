@@ -20,6 +20,8 @@ from affix_server.domain import (
     JsonContent,
     MarkdownContent,
     Page,
+    Ref,
+    Summary,
     Task,
     TaskOrderBy,
     TaskPage,
@@ -68,6 +70,13 @@ def decode_order_by(number: tasks_pb.TaskOrderBy.ValueType) -> TaskOrderBy | Non
     return _ORDER_BY.get(number)
 
 
+def decode_order(number: pb.SortOrder.ValueType, default: pb.SortOrder.ValueType) -> pb.SortOrder.ValueType | None:
+    """Return the direction, `default` if it is unspecified, None if it is not one of ours."""
+    if number == pb.SORT_ORDER_UNSPECIFIED:
+        return default
+    return number if number in {pb.SORT_ORDER_ASC, pb.SORT_ORDER_DESC} else None
+
+
 def decode_content(request: pb.CreateAttachmentRequest) -> Content | None:
     """Return what is attached, None if nothing is."""
     match request.WhichOneof("content"):
@@ -86,17 +95,23 @@ def decode_content(request: pb.CreateAttachmentRequest) -> Content | None:
             return None
 
 
-def encode_attachment(attachment: Attachment) -> pb.Attachment:
-    """Return the message of an attachment."""
+def encode_attachment(attachment: Attachment | Summary) -> pb.Attachment:
+    """Return the message of an attachment, without its content for a summary."""
     common: dict[str, Any] = {
         "id": attachment.id,
         "task_id": attachment.task_id,
         "key": attachment.key,
+        "type": _TYPE_NUMBERS[attachment.type],
         "created_by": attachment.created_by,
         "created_at": _timestamp(attachment.created_at),
         "updated_at": _timestamp(attachment.updated_at),
         "revision": attachment.revision,
     }
+    if isinstance(attachment, Summary):
+        message = pb.Attachment(content_bytes=attachment.content_bytes, **common)
+        if attachment.mime_type is not None:
+            message.binary.CopyFrom(pb.BinaryContent(mime_type=attachment.mime_type, size=attachment.size))
+        return message
     match attachment.content:
         case JsonContent(value):
             return pb.Attachment(json=pb.JsonContent(value=value), **common)
@@ -131,6 +146,13 @@ def encode_page(page: Page) -> pb.ListAttachmentsResponse:
         has_more=page.has_more,
         degraded=page.degraded,
     )
+
+
+def encode_found(ref: Ref, found: Attachment | None) -> pb.BatchGetEntry:
+    """Return what was found under a name, or that nothing was."""
+    if found is None:
+        return pb.BatchGetEntry(not_found=pb.AttachmentRef(task_id=ref.task_id, key=ref.key))
+    return pb.BatchGetEntry(attachment=encode_attachment(found))
 
 
 def encode_deleted(deleted: Deleted) -> pb.DeleteAttachmentResponse:

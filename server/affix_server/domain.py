@@ -84,6 +84,49 @@ class Attachment:
     updated_at: int
     revision: int
 
+    @property
+    def type(self) -> AttachmentType:
+        """The type of its content."""
+        return self.content.type
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Everything of an attachment but its content, and how many bytes of UTF-8 that has."""
+
+    id: str
+    task_id: str
+    key: str
+    type: AttachmentType
+    content_bytes: int
+    mime_type: str | None
+    size: int | None
+    created_by: str
+    created_at: int
+    updated_at: int
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What must hold under a key for a write to happen: the revision that is there, or that nothing is."""
+
+    revision: int | None = None
+    absent: bool = False
+
+    def __bool__(self) -> bool:
+        """Whether anything must hold at all."""
+        return self.absent or self.revision is not None
+
+    def holds(self, current: int | None) -> bool:
+        """Tell whether it holds where the attachment has the revision `current`, None for no attachment."""
+        if self.absent:
+            return current is None
+        return self.revision in {None, current}
+
+
+ALWAYS = Condition()
+
 
 @dataclass(frozen=True, slots=True)
 class Created:
@@ -111,13 +154,29 @@ class Deleted:
 
 
 @dataclass(frozen=True, slots=True)
+class Query:
+    """Which page of which list of a task's attachments; ordered by (created_at, key).
+
+    `summaries` asks for everything but the contents.
+    """
+
+    task_id: str
+    type: AttachmentType | None = None
+    key_prefix: str = ""
+    limit: int = 50
+    offset: int = 0
+    descending: bool = False
+    summaries: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
-    """A page of a task's attachments in (created_at, key) order.
+    """A page of a task's attachments, or of their summaries, in the order asked for.
 
     `degraded` marks the empty page that stands in when no store can answer.
     """
 
-    attachments: tuple[Attachment, ...]
+    attachments: tuple[Attachment | Summary, ...]
     total_count: int
     has_more: bool
     degraded: bool = False

@@ -93,12 +93,12 @@ class RateLimits:
         self._away = False
         self._ask_again = 0.0
 
-    async def count(self, limit: RateLimitItem, method: str, caller: str) -> None:
-        """Count one call. Raises RateLimitedError, and does not count it, when the caller has used up the limit."""
-        if not await self._shared_window(limit, method, caller):
-            await _take(self._own, limit, method, caller)
+    async def count(self, limit: RateLimitItem, calls: int, method: str, caller: str) -> None:
+        """Count calls, all or none. Raises RateLimitedError when the caller has not so many left of the limit."""
+        if not await self._shared_window(limit, calls, method, caller):
+            await _take(self._own, limit, calls, method, caller)
 
-    async def _shared_window(self, limit: RateLimitItem, method: str, caller: str) -> bool:
+    async def _shared_window(self, limit: RateLimitItem, calls: int, method: str, caller: str) -> bool:
         """Count in Redis; False if it is away, which only one call a second finds out by waiting."""
         now = time.monotonic()
         if self._away:
@@ -107,7 +107,7 @@ class RateLimits:
             self._ask_again = now + _AWAY_SECONDS
         try:
             async with asyncio.timeout(self._longest_seconds):
-                await _take(self._shared, limit, method, caller)
+                await _take(self._shared, limit, calls, method, caller)
         except (RedisError, OSError):  # asyncio's TimeoutError is an OSError
             self._lost()
             return False
@@ -129,8 +129,8 @@ class RateLimits:
             _log.info("rate_limits_shared")
 
 
-async def _take(windows: MovingWindowRateLimiter, limit: RateLimitItem, *names: str) -> None:
-    if not await windows.hit(limit, *names):
+async def _take(windows: MovingWindowRateLimiter, limit: RateLimitItem, calls: int, *names: str) -> None:
+    if not await windows.hit(limit, *names, cost=calls):
         left = (await windows.get_window_stats(limit, *names)).reset_time - time.time()
         # A call leaves the window after this moment, not at it.
         raise RateLimitedError(max(math.ceil(left * 1000), 0) + 1)

@@ -34,6 +34,8 @@ _FAILURES = {
     "ListAttachments": "Failed to retrieve attachments",
     "DeleteAttachment": "Failed to delete attachment",
     "BatchGetAttachments": "Failed to retrieve attachments",
+    "BatchCreateAttachments": "Failed to store attachments",
+    "BatchDeleteAttachments": "Failed to delete attachments",
     "CreateTask": "Failed to store task",
     "GetTask": "Failed to retrieve task",
     "UpdateTask": "Failed to update task",
@@ -59,12 +61,15 @@ class WireError:
 
     def trailers(self) -> tuple[tuple[str, bytes], ...]:
         """Return the trailing metadata that holds the details."""
-        status = status_pb2.Status(code=self.code.value[0], message=self.message)
-        for detail in self.details:
-            packed = AnyMessage()
-            packed.Pack(detail)
-            status.details.append(packed)
+        status = status_pb2.Status(code=self.code.value[0], message=self.message, details=self.packed())
         return ((DETAILS_KEY, status.SerializeToString()),)
+
+    def packed(self) -> list[AnyMessage]:
+        """Return the details as a google.rpc.Status has them."""
+        packed = [AnyMessage() for _ in self.details]
+        for place, detail in enumerate(self.details):
+            packed[place].Pack(detail)
+        return packed
 
 
 def wire_error(fault: BaseException, method: str, request: object) -> WireError:

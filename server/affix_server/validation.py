@@ -72,21 +72,26 @@ class Checks:
         else:
             self.fail(field, "must not contain control characters")
 
-    def content(self, content: Content, max_bytes: int) -> None:
-        """Check what is attached, by its type."""
+    def prefix(self, value: str, field: str) -> None:
+        """Require what a key may begin with, or nothing."""
+        if value:
+            self.key(value, field)
+
+    def content(self, content: Content, max_bytes: int, path: str = "") -> None:
+        """Check what is attached, by its type; `path` is what the fields' names begin with."""
         match content:
             case JsonContent(value):
-                self.json(value, "json.value", max_bytes)
+                self.json(value, f"{path}json.value", max_bytes)
             case MarkdownContent(text):
-                self.text(text, "markdown.content", max_bytes)
+                self.text(text, f"{path}markdown.content", max_bytes)
             case TextContent(text):
-                self.text(text, "text.content", max_bytes)
+                self.text(text, f"{path}text.content", max_bytes)
             case UrlContent(url):
-                self.url(url)
+                self.url(url, f"{path}url.url")
             case BinaryContent(mime_type, size):
-                self.mime_type(mime_type)
+                self.mime_type(mime_type, f"{path}binary.mime_type")
                 if size is not None and size < 1:
-                    self.fail("binary.size", f"must be 1 or more, not {size}")
+                    self.fail(f"{path}binary.size", f"must be 1 or more, not {size}")
 
     def json(self, value: str, field: str, max_bytes: int) -> None:
         """Require any JSON value as its text, at most `max_bytes` of UTF-8 and 128 levels."""
@@ -107,9 +112,8 @@ class Checks:
         if self._fits(value, field, max_bytes) and "\0" in value:
             self.fail(field, "must not contain U+0000")
 
-    def url(self, url: str) -> None:
+    def url(self, url: str, field: str) -> None:
         """Require an absolute URI (RFC 3986) of at most 8,192 characters, and none that runs as a script."""
-        field = "url.url"
         if not url:
             self.fail(field, "is required")
         elif len(url) > MAX_URL:
@@ -123,9 +127,8 @@ class Checks:
         elif parts[1].lower() in {"http", "https"} and not _has_host(url):
             self.fail(field, "must name a host")
 
-    def mime_type(self, mime_type: str) -> None:
+    def mime_type(self, mime_type: str, field: str) -> None:
         """Require `type/subtype` (RFC 6838), with parameters (RFC 2045) allowed."""
-        field = "binary.mime_type"
         if not mime_type:
             self.fail(field, "is required")
         elif len(mime_type) > MAX_MIME_TYPE:

@@ -9,15 +9,17 @@ them comes from somewhere on the way, and nothing of its text reaches the caller
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
+from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
 from grpc.aio import AioRpcError
 
+from affix.v1.attachments_pb2 import BatchError
 from affix_shim.jsonrpc import INVALID_PARAMS, METHOD_NOT_FOUND, JsonRpcError, internal_error
 from affix_shim.paths import json_path
 from affix_shim.violations import Violation, invalid_params
@@ -92,16 +94,36 @@ class Asked(NamedTuple):
     names: Mapping[str, str]
 
 
-def to_json_rpc(error: AioRpcError, asked: Asked) -> JsonRpcError:
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """How a call failed: its status code and text, and its google.rpc details, if it has any."""
+
+    code: StatusCode
+    text: str
+    details: Sequence[AnyMessage]
+
+    @classmethod
+    def of(cls, error: AioRpcError) -> Failed:
+        """Take a failed call apart."""
+        return cls(error.code(), error.details() or "", _details(error))
+
+    @classmethod
+    def of_item(cls, error: BatchError) -> Failed:
+        """Take the failure of one item of a batch apart."""
+        code = next((code for code in StatusCode if code.value[0] == error.code), StatusCode.UNKNOWN)
+        return cls(code, error.message, error.details)
+
+
+def to_json_rpc(failed: Failed, asked: Asked) -> JsonRpcError:
     """Make the JSON-RPC error for a failed call; logs what the caller is not told."""
-    failure = _explained(error) or _unexplained(error, asked)
+    failure = _explained(failed) or _unexplained(failed, asked)
     if failure.reason == "INVALID_PARAMS":
         return invalid_params(failure.violations, asked.names)
     if failure.reason == "UNIMPLEMENTED":
         return method_not_found(asked.method)
     row = _TABLE.get(failure.reason)
     if row is None:
-        _log.error("%s failed: %s %s", asked.method, error.code(), error.details())
+        _log.error("%s failed: %s %s", asked.method, failed.code, failed.text)
         return internal_error()
     known = {**asked.names, **failure.facts}
     names = {name: known[name] for name in row.names if name in known}
@@ -113,16 +135,16 @@ def method_not_found(method: str) -> JsonRpcError:
     return JsonRpcError(METHOD_NOT_FOUND, "Method not found", {"method": method})
 
 
-def _explained(error: AioRpcError) -> Failure | None:
+def _explained(failed: Failed) -> Failure | None:
     """Take the service's details apart; None when they are not there."""
     found: Failure | None = None
     violations: list[Violation] = []
     retry_after_ms: int | None = None
-    for detail in _details(error):
+    for detail in failed.details:
         if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
             info = error_details_pb2.ErrorInfo.FromString(detail.value)
             if info.domain == _DOMAIN:
-                found = Failure(info.reason, error.details() or "", dict(info.metadata))
+                found = Failure(info.reason, failed.text, dict(info.metadata))
         elif detail.Is(error_details_pb2.BadRequest.DESCRIPTOR):
             bad = error_details_pb2.BadRequest.FromString(detail.value)
             violations = [Violation(json_path(each.field), each.description) for each in bad.field_violations]
@@ -135,7 +157,7 @@ def _explained(error: AioRpcError) -> Failure | None:
     return found
 
 
-def _details(error: AioRpcError) -> list[Any]:
+def _details(error: AioRpcError) -> list[AnyMessage]:
     for key, value in error.trailing_metadata() or ():
         if key == "grpc-status-details-bin" and isinstance(value, bytes):
             try:
@@ -145,14 +167,14 @@ def _details(error: AioRpcError) -> list[Any]:
     return []
 
 
-def _unexplained(error: AioRpcError, asked: Asked) -> Failure:
+def _unexplained(failed: Failed, asked: Asked) -> Failure:
     """Judge by the status code alone; the text may be anyone's and stays here."""
-    match error.code():
+    match failed.code:
         case StatusCode.UNAVAILABLE:
             return Failure("STORAGE_UNAVAILABLE", asked.failure, {"cause": "Service unreachable"})
         case StatusCode.DEADLINE_EXCEEDED:
             return Failure("DEADLINE_EXCEEDED", asked.failure, {"cause": "Operation timed out"})
-        case StatusCode.RESOURCE_EXHAUSTED if "larger than max" in (error.details() or ""):
+        case StatusCode.RESOURCE_EXHAUSTED if "larger than max" in failed.text:
             why = "are too large, or their answer is: send less, or ask for less with a lower limit"
             return Failure("INVALID_PARAMS", "", violations=[Violation("params", why)])
         case StatusCode.RESOURCE_EXHAUSTED:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 from grpc.aio import AioRpcError, Channel
 from msgspec import Raw
 
-from affix_shim.errors import Asked, method_not_found, to_json_rpc
+from affix.v1.attachments_pb2 import BatchError
+from affix_shim.errors import Asked, Failed, method_not_found, to_json_rpc
 from affix_shim.methods import METHODS, Stubs
 from affix_shim.params import open_params
-from affix_shim.results import Result
+from affix_shim.results import Options, Result
 from affix_shim.violations import Violation, invalid_params
 
 # HTTP headers that travel on as gRPC metadata of the same name.
@@ -61,11 +63,18 @@ class Gateway:
         if params is None:
             raise invalid_params(violations, {})
         request = method.decode(params)
+        with_revision = method.has_revisions and params.boolean("withRevision")
         params.close()
         if violations:
             raise invalid_params(violations, params.context())
         try:
             response = await rpc(request, metadata=caller.metadata, timeout=self._timeout)
         except AioRpcError as error:
-            raise to_json_rpc(error, Asked(name, method.failure, params.context())) from error
-        return method.encode(response)
+            raise to_json_rpc(Failed.of(error), Asked(name, method.failure, params.context())) from error
+        return method.encode(response, Options(with_revision, partial(_item_error, name)))
+
+
+def _item_error(method: str, error: BatchError) -> Result:
+    """Print why an item of a batch failed, as the call of its own that it stands for would have."""
+    failed = to_json_rpc(Failed.of_item(error), Asked(method, error.message, {}))
+    return {"code": failed.code, "message": failed.message, "data": failed.data}

@@ -16,7 +16,7 @@ from affix.v1.attachments_pb2_grpc import AttachmentServiceStub
 from affix.v1.tasks_pb2_grpc import TaskServiceStub
 from affix_shim import requests, results
 from affix_shim.params import Params
-from affix_shim.results import Result
+from affix_shim.results import Options, Result
 
 
 class Stubs:
@@ -30,12 +30,16 @@ class Stubs:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """How a JSON-RPC method is carried out; `failure` is what it is called when it fails."""
+    """How a JSON-RPC method is carried out; `failure` is what it is called when it fails.
+
+    `has_revisions` says that its result has some, for callers that ask.
+    """
 
     rpc: Callable[[Stubs], UnaryUnaryMultiCallable[Any, Any]]
     decode: Callable[[Params], Message]
-    encode: Callable[[Any], Result]
+    encode: Callable[[Any, Options], Result]
     failure: str
+    has_revisions: bool = False
 
 
 METHODS: Final = {
@@ -44,30 +48,49 @@ METHODS: Final = {
         decode=requests.create_attachment,
         encode=results.create_attachment,
         failure="Failed to store attachment",
+        has_revisions=True,
     ),
     "task.get_attachment": Method(
         rpc=lambda stubs: stubs.attachments.GetAttachment,
         decode=requests.get_attachment,
         encode=results.get_attachment,
         failure="Failed to retrieve attachment",
+        has_revisions=True,
     ),
     "task.list_attachments": Method(
         rpc=lambda stubs: stubs.attachments.ListAttachments,
         decode=requests.list_attachments,
         encode=results.list_attachments,
         failure="Failed to retrieve attachments",
+        has_revisions=True,
     ),
     "task.delete_attachment": Method(
         rpc=lambda stubs: stubs.attachments.DeleteAttachment,
         decode=requests.delete_attachment,
         encode=results.delete_attachment,
         failure="Failed to delete attachment",
+        has_revisions=True,
     ),
     "task.get_attachments_batch": Method(
         rpc=lambda stubs: stubs.attachments.BatchGetAttachments,
         decode=requests.batch_get_attachments,
         encode=results.batch_get_attachments,
         failure="Failed to retrieve attachments",
+        has_revisions=True,
+    ),
+    "task.create_attachments_batch": Method(
+        rpc=lambda stubs: stubs.attachments.BatchCreateAttachments,
+        decode=requests.batch_create_attachments,
+        encode=results.batch_create_attachments,
+        failure="Failed to store attachments",
+        has_revisions=True,
+    ),
+    "task.delete_attachments_batch": Method(
+        rpc=lambda stubs: stubs.attachments.BatchDeleteAttachments,
+        decode=requests.batch_delete_attachments,
+        encode=results.batch_delete_attachments,
+        failure="Failed to delete attachments",
+        has_revisions=True,
     ),
     "task.create": Method(
         rpc=lambda stubs: stubs.tasks.CreateTask,

@@ -106,6 +106,11 @@ class Params:
             return None
         return int(digits)
 
+    def boolean(self, name: str) -> bool:
+        """Read true or false; absent, or refused, it is false."""
+        value = self._typed(name, "a boolean", required=False)
+        return value is not None and bytes(value) == b"true"
+
     def word(self, name: str, words: Mapping[str, T], *, required: bool = False) -> T | None:
         """Read one of some words, as what it stands for."""
         text = self.string(name, required=required)

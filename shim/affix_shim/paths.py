@@ -15,9 +15,13 @@ _CONTENT: Final = {
     "binary.size": "size",
     "result.value": "result",
 }
+# The place in a batch, if it is one.
+_PLACE: Final = re.compile(r"^requests\[\d+\]\.")
 _SNAKE: Final = re.compile(r"_([a-z])")
 
 
 def json_path(field: str) -> str:
     """Translate `requests[3].task_id` to `requests[3].taskId`, `binary.mime_type` to `mimeType`."""
-    return _CONTENT.get(field) or _SNAKE.sub(lambda match: match[1].upper(), field)
+    inner = _PLACE.sub("", field)
+    place = field.removesuffix(inner)
+    return place + (_CONTENT.get(inner) or _SNAKE.sub(lambda match: match[1].upper(), inner))

@@ -6,7 +6,8 @@ The names of the functions are those of the RPCs. (design/contract.md, "Wires", 
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 from affix.v1 import attachments_pb2 as attachments
 from affix.v1 import tasks_pb2 as tasks
@@ -32,7 +33,10 @@ _ORDER_BY: Final = {
     "status": tasks.TASK_ORDER_BY_STATUS,
     "assignedTo": tasks.TASK_ORDER_BY_ASSIGNED_TO,
 }
-_ORDERS: Final = {"asc": tasks.SORT_ORDER_ASC, "desc": tasks.SORT_ORDER_DESC}
+_VIEWS: Final = {"full": attachments.ATTACHMENT_VIEW_FULL, "metadata": attachments.ATTACHMENT_VIEW_METADATA}
+_ORDERS: Final = {"asc": attachments.SORT_ORDER_ASC, "desc": attachments.SORT_ORDER_DESC}
+
+M = TypeVar("M")
 
 # Which parameters carry the content of which type.
 _CONTENT: Final = {
@@ -51,9 +55,14 @@ def _ref(params: Params) -> tuple[str, str]:
 
 
 def create_attachment(params: Params) -> attachments.CreateAttachmentRequest:
-    """Read taskId, key, type and what the type has; a parameter of another type is refused."""
+    """Read taskId, key, type and what the type has, and optionally ifRevision, ifAbsent.
+
+    A parameter of another type is refused.
+    """
     task_id, key = _ref(params)
-    request = attachments.CreateAttachmentRequest(task_id=task_id, key=key)
+    request = attachments.CreateAttachmentRequest(
+        task_id=task_id, key=key, if_revision=params.integer("ifRevision", INT64), if_absent=params.boolean("ifAbsent")
+    )
     type_ = params.word("type", _TYPE_WORDS, required=True)
     params.ignore(_ALL_CONTENT)
     if type_ is None:
@@ -90,29 +99,51 @@ def get_attachment(params: Params) -> attachments.GetAttachmentRequest:
 
 
 def list_attachments(params: Params) -> attachments.ListAttachmentsRequest:
-    """Read taskId, and optionally type, limit, offset."""
+    """Read taskId, and optionally type, limit, offset, keyPrefix, view, order."""
     return attachments.ListAttachmentsRequest(
         task_id=params.required_string("taskId"),
         type=params.word("type", TYPES) or attachments.ATTACHMENT_TYPE_UNSPECIFIED,
         limit=params.integer("limit", INT32),
         offset=params.integer("offset", INT64),
+        key_prefix=params.string("keyPrefix") or "",
+        view=params.word("view", _VIEWS) or attachments.ATTACHMENT_VIEW_UNSPECIFIED,
+        order=params.word("order", _ORDERS) or attachments.SORT_ORDER_UNSPECIFIED,
     )
 
 
 def delete_attachment(params: Params) -> attachments.DeleteAttachmentRequest:
-    """Read taskId, key."""
+    """Read taskId, key, and optionally ifRevision."""
     task_id, key = _ref(params)
-    return attachments.DeleteAttachmentRequest(task_id=task_id, key=key)
+    if_revision = params.integer("ifRevision", INT64)
+    return attachments.DeleteAttachmentRequest(task_id=task_id, key=key, if_revision=if_revision)
 
 
 def batch_get_attachments(params: Params) -> attachments.BatchGetAttachmentsRequest:
-    """Read requests: an array of {taskId, key}."""
-    request = attachments.BatchGetAttachmentsRequest()
+    """Read requests: an array of {taskId, key}; and optionally allowMissing."""
+    request = attachments.BatchGetAttachmentsRequest(allow_missing=params.boolean("allowMissing"))
     for item in params.objects("requests"):
         task_id, key = _ref(item)
         item.close()
         request.requests.add(task_id=task_id, key=key)
     return request
+
+
+def batch_create_attachments(params: Params) -> attachments.BatchCreateAttachmentsRequest:
+    """Read requests: an array of the parameters of task.create_attachment."""
+    return attachments.BatchCreateAttachmentsRequest(requests=_each(params, create_attachment))
+
+
+def batch_delete_attachments(params: Params) -> attachments.BatchDeleteAttachmentsRequest:
+    """Read requests: an array of the parameters of task.delete_attachment."""
+    return attachments.BatchDeleteAttachmentsRequest(requests=_each(params, delete_attachment))
+
+
+def _each(params: Params, read: Callable[[Params], M]) -> list[M]:
+    found = []
+    for item in params.objects("requests"):
+        found.append(read(item))
+        item.close()
+    return found
 
 
 def create_task(params: Params) -> tasks.CreateTaskRequest:
@@ -156,7 +187,7 @@ def list_tasks(params: Params) -> tasks.ListTasksRequest:
         limit=params.integer("limit", INT32),
         offset=params.integer("offset", INT64),
         order_by=params.word("orderBy", _ORDER_BY) or tasks.TASK_ORDER_BY_UNSPECIFIED,
-        order=params.word("order", _ORDERS) or tasks.SORT_ORDER_UNSPECIFIED,
+        order=params.word("order", _ORDERS) or attachments.SORT_ORDER_UNSPECIFIED,
     )
 
 

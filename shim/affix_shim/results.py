@@ -7,6 +7,8 @@ is a fault of the service, never the caller's. (design/contract.md, "Attachments
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from msgspec import Raw
@@ -17,6 +19,15 @@ from affix_shim.requests import STATUSES, TYPES
 from affix_shim.times import print_time
 
 Result = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the caller wants a result: with revisions or without; `error` prints why an item of a batch failed."""
+
+    with_revision: bool
+    error: Callable[[attachments.BatchError], Result]
+
 
 _TYPE_WORDS: Final = {number: word for word, number in TYPES.items()}
 _STATUS_WORDS: Final = {number: word for word, number in STATUSES.items()}
@@ -32,10 +43,15 @@ def _said(durability: attachments.Durability.ValueType) -> Result:
     return {"durability": "pending"} if durability == attachments.DURABILITY_PENDING else {}
 
 
-def _attachment(stored: attachments.Attachment) -> Result:
-    type_ = stored.WhichOneof("content")
+def _revision(revision: int, options: Options) -> Result:
+    return {"revision": revision} if options.with_revision else {}
+
+
+def _attachment(stored: attachments.Attachment, options: Options) -> Result:
+    content = stored.WhichOneof("content")
+    type_ = content or _TYPE_WORDS[stored.type]
     result: Result = {"id": stored.id, "taskId": stored.task_id, "key": stored.key, "type": type_}
-    match type_:
+    match content:
         case "json":
             result["value"] = _json(stored.json.value)
         case "markdown":
@@ -48,15 +64,17 @@ def _attachment(stored: attachments.Attachment) -> Result:
             if stored.binary.HasField("size"):
                 result["size"] = stored.binary.size
             result["mimeType"] = stored.binary.mime_type
-        case None:
+        case None if not stored.HasField("content_bytes"):
             raise ValueError("the service answered with an attachment that has no content")
+    if stored.HasField("content_bytes"):
+        result["contentBytes"] = stored.content_bytes
     result["createdBy"] = stored.created_by
     result["createdAt"] = print_time(stored.created_at)
     result["updatedAt"] = print_time(stored.updated_at)
-    return result
+    return {**result, **_revision(stored.revision, options)}
 
 
-def create_attachment(response: attachments.CreateAttachmentResponse) -> Result:
+def create_attachment(response: attachments.CreateAttachmentResponse, options: Options) -> Result:
     """Print the identity of what was stored."""
     return {
         "id": response.id,
@@ -64,19 +82,20 @@ def create_attachment(response: attachments.CreateAttachmentResponse) -> Result:
         "key": response.key,
         "type": _TYPE_WORDS[response.type],
         "createdAt": print_time(response.created_at),
+        **_revision(response.revision, options),
         **_said(response.durability),
     }
 
 
-def get_attachment(response: attachments.GetAttachmentResponse) -> Result:
+def get_attachment(response: attachments.GetAttachmentResponse, options: Options) -> Result:
     """Print the attachment."""
-    return _attachment(response.attachment)
+    return _attachment(response.attachment, options)
 
 
-def list_attachments(response: attachments.ListAttachmentsResponse) -> Result:
+def list_attachments(response: attachments.ListAttachmentsResponse, options: Options) -> Result:
     """Print the page; `degraded` only when it stands in for an answer."""
     result: Result = {
-        "attachments": [_attachment(each) for each in response.attachments],
+        "attachments": [_attachment(each, options) for each in response.attachments],
         "totalCount": response.total_count,
         "hasMore": response.has_more,
     }
@@ -85,7 +104,7 @@ def list_attachments(response: attachments.ListAttachmentsResponse) -> Result:
     return result
 
 
-def delete_attachment(response: attachments.DeleteAttachmentResponse) -> Result:
+def delete_attachment(response: attachments.DeleteAttachmentResponse, options: Options) -> Result:
     """Print what was deleted."""
     return {
         "id": response.id,
@@ -93,13 +112,36 @@ def delete_attachment(response: attachments.DeleteAttachmentResponse) -> Result:
         "key": response.key,
         "deleted": True,
         "deletedAt": print_time(response.deleted_at),
+        **_revision(response.revision, options),
         **_said(response.durability),
     }
 
 
-def batch_get_attachments(response: attachments.BatchGetAttachmentsResponse) -> Result:
-    """Print the attachments, in the order of the request."""
-    return {"attachments": [_attachment(each) for each in response.attachments]}
+def batch_get_attachments(response: attachments.BatchGetAttachmentsResponse, options: Options) -> Result:
+    """Print the attachments, in the order of the request; null for one that may be missing, and is."""
+    found = [_attachment(each, options) for each in response.attachments]
+    entries = [_attachment(e.attachment, options) if e.HasField("attachment") else None for e in response.entries]
+    return {"attachments": [*found, *entries]}
+
+
+def batch_create_attachments(response: attachments.BatchCreateAttachmentsResponse, options: Options) -> Result:
+    """Print for each what was stored, or why it was not."""
+    return {
+        "results": [
+            {"error": options.error(each.error)} if each.HasField("error") else create_attachment(each.created, options)
+            for each in response.results
+        ]
+    }
+
+
+def batch_delete_attachments(response: attachments.BatchDeleteAttachmentsResponse, options: Options) -> Result:
+    """Print for each what was deleted, or why it was not."""
+    return {
+        "results": [
+            {"error": options.error(each.error)} if each.HasField("error") else delete_attachment(each.deleted, options)
+            for each in response.results
+        ]
+    }
 
 
 def _task(stored: tasks.Task) -> Result:
@@ -121,7 +163,7 @@ def _task(stored: tasks.Task) -> Result:
     return result
 
 
-def create_task(response: tasks.CreateTaskResponse) -> Result:
+def create_task(response: tasks.CreateTaskResponse, _options: Options) -> Result:
     """Print the task as registered."""
     task = response.task
     return {
@@ -135,12 +177,12 @@ def create_task(response: tasks.CreateTaskResponse) -> Result:
     }
 
 
-def get_task(response: tasks.GetTaskResponse) -> Result:
+def get_task(response: tasks.GetTaskResponse, _options: Options) -> Result:
     """Print the whole task."""
     return _task(response.task)
 
 
-def update_task(response: tasks.UpdateTaskResponse) -> Result:
+def update_task(response: tasks.UpdateTaskResponse, _options: Options) -> Result:
     """Print the task as changed."""
     task = response.task
     return {
@@ -154,7 +196,7 @@ def update_task(response: tasks.UpdateTaskResponse) -> Result:
     }
 
 
-def list_tasks(response: tasks.ListTasksResponse) -> Result:
+def list_tasks(response: tasks.ListTasksResponse, _options: Options) -> Result:
     """Print the page, each task whole."""
     return {
         "tasks": [_task(each) for each in response.tasks],
@@ -163,7 +205,7 @@ def list_tasks(response: tasks.ListTasksResponse) -> Result:
     }
 
 
-def complete_task(response: tasks.CompleteTaskResponse) -> Result:
+def complete_task(response: tasks.CompleteTaskResponse, _options: Options) -> Result:
     """Print the completion."""
     task = response.task
     return {
@@ -174,7 +216,7 @@ def complete_task(response: tasks.CompleteTaskResponse) -> Result:
     }
 
 
-def delete_task(response: tasks.DeleteTaskResponse) -> Result:
+def delete_task(response: tasks.DeleteTaskResponse, _options: Options) -> Result:
     """Print what was deleted."""
     return {
         "id": response.id,

@@ -78,6 +78,8 @@ async def test_the_results_have_the_members_of_the_table(jsonrpc_wires: dict[str
         "task.list_attachments": {"taskId": task},
         "task.get_attachments_batch": {"requests": [ref]},
         "task.delete_attachment": ref,
+        "task.create_attachments_batch": {"requests": [{**ref, **SAMPLES["text"]}]},
+        "task.delete_attachments_batch": {"requests": [ref]},
         "task.update": {"id": task, "updates": {"priority": 1}},
         "task.complete": {"id": task, "workerId": "w"},
         "task.get": {"id": task},

@@ -67,7 +67,7 @@ class GrpcClient:
             if "failed to connect to all addresses" in (error.details() or ""):
                 raise NotSentError from None
             raise BrokenError(f"{error.code().name} {error.details()}") from None
-        return mapping.result(response)
+        return mapping.result(response, params)
 
 
 class JsonRpcClient:

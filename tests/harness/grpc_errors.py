@@ -27,17 +27,22 @@ TABLE = {
     "INTERNAL": (grpc.StatusCode.INTERNAL, -32603),
 }
 _RESOURCES = {"TASK_NOT_FOUND": "task", "ATTACHMENT_NOT_FOUND": "attachment"}
-_CONTENT_PREFIX = re.compile(r"^(json|markdown|text|url|binary|result)\.(?=[a-z])")
+_CONTENT_PREFIX = re.compile(r"^(requests\[\d+\]\.)?(?:json|markdown|text|url|binary|result)\.(?=[a-z])")
 
 
 class Details:
-    """The google.rpc details of a failed call."""
+    """The google.rpc details of a failure."""
 
-    def __init__(self, error: grpc.aio.AioRpcError) -> None:
+    def __init__(self, status: status_pb2.Status) -> None:
+        self.status = status
+
+    @classmethod
+    def of_call(cls, error: grpc.aio.AioRpcError) -> Details:
         packed = [value for name, value in error.trailing_metadata() or () if name == "grpc-status-details-bin"]
         assert len(packed) == 1, f"no details: {error.code()} {error.details()}"
-        self.status = status_pb2.Status.FromString(packed[0] if isinstance(packed[0], bytes) else packed[0].encode())
-        assert (self.status.code, self.status.message) == (error.code().value[0], error.details())
+        status = status_pb2.Status.FromString(packed[0] if isinstance(packed[0], bytes) else packed[0].encode())
+        assert (status.code, status.message) == (error.code().value[0], error.details())
+        return cls(status)
 
     def find(self, kind: type[Message]) -> Any:
         """Return the one detail of this kind, or None."""
@@ -56,21 +61,29 @@ def json_field(path: str) -> str:
         return "result"
     if path.startswith("x-"):
         return path
-    inner = _CONTENT_PREFIX.sub("", path)
+    inner = _CONTENT_PREFIX.sub(lambda match: match[1] or "", path)
     return re.sub(r"_([a-z])", lambda match: match[1].upper(), inner)
 
 
 def call_error(error: grpc.aio.AioRpcError) -> CallError:
     """Map a failed call; asserts that status, reason and details agree with the contract's table."""
-    message = error.details() or ""
     if error.code() is grpc.StatusCode.UNIMPLEMENTED:
         return CallError(METHOD_NOT_FOUND, "Method not found", {})
-    details = Details(error)
+    return _explained(Details.of_call(error))
+
+
+def item_error(status: status_pb2.Status) -> CallError:
+    """Map the failure of an item of a batch; it says what the failure of a call of its own would."""
+    return _explained(Details(status))
+
+
+def _explained(details: Details) -> CallError:
+    message = details.status.message
     info = details.find(error_details_pb2.ErrorInfo)
     assert info is not None, f"no ErrorInfo: {details.status}"
     assert info.domain == "affix"
     status, code = TABLE[info.reason]
-    assert error.code() is status
+    assert details.status.code == status.value[0]
     if info.reason == "INVALID_PARAMS":
         return _invalid_params(message, details)
     metadata = dict(info.metadata)

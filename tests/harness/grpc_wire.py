@@ -39,7 +39,7 @@ class GrpcWire:
             response = await call(mapping.request(params), metadata=metadata, timeout=DEADLINE_SECONDS)
         except grpc.aio.AioRpcError as error:
             raise call_error(error) from None
-        return mapping.result(response)
+        return mapping.result(response, params)
 
     async def raw(self, path: str, request: bytes) -> bytes:
         """Call any path with any bytes; return the bytes of the answer. Raises grpc.aio.AioRpcError."""

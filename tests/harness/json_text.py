@@ -80,5 +80,5 @@ def _read_member(name: str, text: RawJson) -> Any:
     if name in _RAW_MEMBERS:
         return text
     if name in _LIST_MEMBERS:
-        return [read_result(element) for element in elements(text)]
+        return [None if element == "null" else read_result(element) for element in elements(text)]
     return json.loads(text)

@@ -47,8 +47,12 @@ async def test_a_caller_that_has_used_up_its_limit_is_refused(wire: Wire, instan
     assert (await failing(wire, "task.delete_attachment", NO_TASK, f"{instance}-2")).reason == "TASK_NOT_FOUND"
 
 
+# The items of these count for the limit of the method that does the same for one.
+BATCHES = {"BatchCreateAttachments": "CreateAttachment", "BatchDeleteAttachments": "DeleteAttachment"}
+
+
 def test_every_method_has_a_setting() -> None:
-    assert set(METHODS.values()) == set(SETTINGS)
+    assert {BATCHES.get(name, name) for name in METHODS.values()} == set(SETTINGS)
 
 
 @pytest.mark.parametrize("path", METHODS)
@@ -65,6 +69,16 @@ async def test_the_items_of_a_batch_count_one_by_one(jsonrpc: JsonRpcWire, insta
         await jsonrpc.post(json.dumps([item | {"id": n} for n in range(LIMIT + 2)]), instance=instance)
     )
     assert Counter(answer["error"]["code"] for answer in answers) == {INVALID_PARAMS: LIMIT, RATE_LIMITED: 2}
+
+
+async def test_the_items_of_a_batch_of_deletions_count_one_by_one(wire: Wire, instance: str) -> None:
+    requests = [{**NO_TASK, "key": f"k{number}"} for number in range(LIMIT - 1)]
+    done = await wire.call("task.delete_attachments_batch", {"requests": requests}, instance=instance)
+    assert {one["error"]["data"]["reason"] for one in done["results"]} == {"TASK_NOT_FOUND"}
+    refused = await failing(wire, "task.delete_attachments_batch", {"requests": requests[:2]}, instance)
+    assert refused.code == RATE_LIMITED
+    assert (await failing(wire, "task.delete_attachment", NO_TASK, instance)).reason == "TASK_NOT_FOUND"
+    assert (await failing(wire, "task.delete_attachment", NO_TASK, instance)).code == RATE_LIMITED
 
 
 async def test_all_servers_count_together(site: Site, http: aiohttp.ClientSession, instance: str) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from tests.resilience.mutations import MUTATIONS
 from tests.resilience.mutations.patching import Mutation
 from tests.resilience.scenarios import (
+    conditions,
     deletion,
     doubt,
     draining,
@@ -32,6 +33,7 @@ _PATIENCE_SECONDS = 30
 _MODULES = (
     forward,
     lists,
+    conditions,
     identity,
     deletion,
     pending,

@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 
 from affix.v1 import attachments_pb2 as pb
 from affix_server.config import Settings
-from affix_server.domain import NewTask, Ref, TextContent
+from affix_server.domain import NewTask, Query, Ref, TextContent
 from affix_server.stores import open_storage
 from tests.resilience.crashing_server import POINTS
 from tests.resilience.servers import Server
@@ -79,7 +79,7 @@ async def _prepare(stores: Stores) -> None:
         await storage.tasks.create(NewTask(_TASK, "a test", 50, "{}"), "a")
         for case in _CASES:
             await storage.attachments.create(_ref(*case), TextContent("old"), "a")
-        await storage.attachments.list(_TASK, None, 100, 0)  # so that there is an index to keep right
+        await storage.attachments.list(Query(_TASK, limit=100))  # so that there is an index to keep right
 
 
 async def _crash(point: str, write: str, stores: Stores, logs: Path) -> None:

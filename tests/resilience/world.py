@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 
 from affix_cli.embedded import EmbeddedPostgres, EmbeddedValkey
 from affix_server.config import Settings
-from affix_server.domain import Ref, TextContent
+from affix_server.domain import Query, Ref, TextContent
 from affix_server.errors import AffixError
 from affix_server.storage.postgres.migrate import migrate
 from affix_server.stores import Storage, open_storage
@@ -88,7 +88,7 @@ async def read(storage: Storage, ref: Ref) -> str:
 async def keys(storage: Storage, task_id: str) -> list[str]:
     """Return the keys that a server lists, or the name of the error; the total must agree."""
     try:
-        page = await storage.attachments.list(task_id, None, 100, 0)
+        page = await storage.attachments.list(Query(task_id, limit=100))
     except AffixError as error:
         return [type(error).__name__]
     assert page.total_count == len(page.attachments)

@@ -97,7 +97,7 @@ async def test_a_grpc_request_that_does_not_decode_is_invalid(
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await grpc_wire.raw(f"/{mapping.service}/{mapping.rpc}", request_)
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert Details(refused.value).find(error_details_pb2.ErrorInfo).reason == "INVALID_PARAMS"
+    assert Details.of_call(refused.value).find(error_details_pb2.ErrorInfo).reason == "INVALID_PARAMS"
     assert not re.search(r"error|exception|python|traceback|_pb2", refused.value.details() or "", re.IGNORECASE)
 
 
@@ -105,7 +105,7 @@ async def test_an_unknown_grpc_enum_is_refused(grpc_wire: GrpcWire, task: str) -
     list_request = METHODS["task.list_attachments"].request({"taskId": task}).SerializeToString() + b"\x10\x63"
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await grpc_wire.raw("/affix.v1.AttachmentService/ListAttachments", list_request)
-    bad = Details(refused.value).find(error_details_pb2.BadRequest)
+    bad = Details.of_call(refused.value).find(error_details_pb2.BadRequest)
     assert [violation.field for violation in bad.field_violations] == ["type"]
 
 
@@ -122,7 +122,7 @@ async def test_grpc_violations_name_protobuf_paths(grpc_wire: GrpcWire, task: st
         request = METHODS["task.create_attachment"].request({"taskId": task, "key": "k", **content})
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await grpc_wire.raw("/affix.v1.AttachmentService/CreateAttachment", request.SerializeToString())
-        bad = Details(refused.value).find(error_details_pb2.BadRequest)
+        bad = Details.of_call(refused.value).find(error_details_pb2.BadRequest)
         assert [violation.field for violation in bad.field_violations] == [path]
 
 

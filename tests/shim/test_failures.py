@@ -14,6 +14,12 @@ FAILURES = [
     ("task.list_attachments", '{"taskId":"t"}', "Failed to retrieve attachments"),
     ("task.delete_attachment", '{"taskId":"t","key":"k"}', "Failed to delete attachment"),
     ("task.get_attachments_batch", '{"requests":[{"taskId":"t","key":"k"}]}', "Failed to retrieve attachments"),
+    (
+        "task.create_attachments_batch",
+        '{"requests":[{"taskId":"t","key":"k","type":"text","content":""}]}',
+        "Failed to store attachments",
+    ),
+    ("task.delete_attachments_batch", '{"requests":[{"taskId":"t","key":"k"}]}', "Failed to delete attachments"),
     ("task.create", '{"text":"x","id":"t"}', "Failed to store task"),
     ("task.get", '{"id":"t"}', "Failed to retrieve task"),
     ("task.update", '{"id":"t","updates":{"text":"x"}}', "Failed to update task"),
@@ -28,7 +34,7 @@ async def test_a_service_that_is_not_there_fails_each_method_by_its_name(
     lonely_shim: Shim, method: str, params: str, phrase: str
 ) -> None:
     names: dict[str, str] = {}
-    if method not in {"task.list", "task.get_attachments_batch"}:
+    if method != "task.list" and "requests" not in params:
         names["taskId"] = "t"
     if '"key":"k"' in params and "requests" not in params:
         names["key"] = "k"

@@ -96,6 +96,27 @@ READ: list[tuple[str, str, Message]] = [
         ),
     ),
     ("task.get_attachments_batch", '{"requests":[]}', attachments_pb2.BatchGetAttachmentsRequest()),
+    (
+        "task.create_attachments_batch",
+        f'{{"requests":[{{{REF},"type":"text","content":"","ifAbsent":true}}]}}',
+        attachments_pb2.BatchCreateAttachmentsRequest(
+            requests=[
+                attachments_pb2.CreateAttachmentRequest(
+                    task_id="t", key="k", text=attachments_pb2.TextContent(content=""), if_absent=True
+                )
+            ]
+        ),
+    ),
+    (
+        "task.delete_attachments_batch",
+        f'{{"requests":[{{{REF}}},{{{REF},"ifRevision":9007199254740993}}]}}',
+        attachments_pb2.BatchDeleteAttachmentsRequest(
+            requests=[
+                attachments_pb2.DeleteAttachmentRequest(task_id="t", key="k"),
+                attachments_pb2.DeleteAttachmentRequest(task_id="t", key="k", if_revision=9007199254740993),
+            ]
+        ),
+    ),
     ("task.create", '{"text":"x"}', tasks_pb2.CreateTaskRequest(text="x")),
     (
         "task.create",
@@ -123,7 +144,7 @@ READ: list[tuple[str, str, Message]] = [
             limit=1,
             offset=2,
             order_by=tasks_pb2.TASK_ORDER_BY_ASSIGNED_TO,
-            order=tasks_pb2.SORT_ORDER_ASC,
+            order=attachments_pb2.SORT_ORDER_ASC,
         ),
     ),
     ("task.complete", '{"id":"t"}', tasks_pb2.CompleteTaskRequest(id="t")),

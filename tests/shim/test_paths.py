@@ -20,6 +20,8 @@ from affix_shim.paths import json_path
         ("binary.size", "size"),
         ("requests", "requests"),
         ("requests[3].task_id", "requests[3].taskId"),
+        ("requests[3].json.value", "requests[3].value"),
+        ("requests[12].if_revision", "requests[12].ifRevision"),
         ("updates.text", "updates.text"),
         ("updates.metadata", "updates.metadata"),
         ("result.value", "result"),

@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 
 from affix_cli.embedded import EmbeddedPostgres, EmbeddedValkey
 from affix_server.config import Settings
-from affix_server.domain import AttachmentType, JsonContent, NewTask, Ref, TextContent
+from affix_server.domain import AttachmentType, JsonContent, NewTask, Query, Ref, TextContent
 from affix_server.errors import (
     AttachmentNotFoundError,
     CircuitOpenError,
@@ -92,7 +92,7 @@ async def test_a_write_while_postgres_is_frozen_is_pending_and_arrives(world: Wo
     task_id = await world.task()
     kept, new = Ref(task_id, "kept"), Ref(task_id, "new")
     first = await world.storage.attachments.create(kept, TextContent("1"), "a")
-    assert (await world.storage.attachments.list(task_id, None, 10, 0)).total_count == 1
+    assert (await world.storage.attachments.list(Query(task_id, limit=10))).total_count == 1
     async with frozen(world.postgres):
         begun = time.monotonic()
         second = await world.storage.attachments.create(kept, JsonContent("2"), "b")
@@ -101,9 +101,9 @@ async def test_a_write_while_postgres_is_frozen_is_pending_and_arrives(world: Wo
         assert (second.id, second.created_at) == (first.id, first.created_at)
         assert (await world.storage.attachments.create(new, TextContent("n"), "b")).pending
         assert (await world.storage.attachments.get(kept)).content == JsonContent("2")
-        page = await world.storage.attachments.list(task_id, None, 10, 0)
+        page = await world.storage.attachments.list(Query(task_id, limit=10))
         assert [one.key for one in page.attachments] == ["kept", "new"]
-        assert (await world.storage.attachments.list(task_id, AttachmentType.TEXT, 10, 0)).total_count == 1
+        assert (await world.storage.attachments.list(Query(task_id, AttachmentType.TEXT, limit=10))).total_count == 1
         assert await world.redis.ttl(f"cb:task:{task_id}:attachment:kept") == -1
         assert await world.redis.ttl(f"cb:task:{task_id}:attachments") == -1
         assert await world.redis.smembers(f"cb:task:{task_id}:pending") == {"kept", "new"}
@@ -156,7 +156,7 @@ async def test_what_only_postgres_could_tell_is_unavailable_never_not_found(worl
             world.storage.attachments.get(ref),
             world.storage.attachments.delete(ref, "a"),
             world.storage.attachments.create(Ref("t-unknown", "k"), TextContent("x"), "a"),
-            world.storage.attachments.list(task_id, None, 10, 0),
+            world.storage.attachments.list(Query(task_id, limit=10)),
             world.storage.tasks.get("t-unknown"),
         ):
             with pytest.raises(unavailable):
@@ -178,13 +178,13 @@ async def test_writes_while_redis_is_dead_are_there_when_it_returns(world: World
     ref, gone, new = Ref(task_id, "note"), Ref(task_id, "gone"), Ref(task_id, "new")
     await world.storage.attachments.create(ref, TextContent("1"), "a")
     await world.storage.attachments.create(gone, TextContent("1"), "a")
-    assert (await world.storage.attachments.list(task_id, None, 10, 0)).total_count == 2
+    assert (await world.storage.attachments.list(Query(task_id, limit=10))).total_count == 2
     async with dead(world.valkey):
         assert not (await world.storage.attachments.create(ref, TextContent("2"), "a")).pending
         await world.storage.attachments.create(new, TextContent("3"), "a")
         await world.storage.attachments.delete(gone, "a")
         assert (await world.storage.attachments.get(ref)).content == TextContent("2")
-        page = await world.storage.attachments.list(task_id, None, 10, 0)
+        page = await world.storage.attachments.list(Query(task_id, limit=10))
         assert [one.key for one in page.attachments] == ["note", "new"]
         with pytest.raises(TaskNotFoundError):
             await world.storage.attachments.get(Ref("t-none", "k"))
@@ -193,7 +193,7 @@ async def test_writes_while_redis_is_dead_are_there_when_it_returns(world: World
     assert (await world.storage.attachments.get(ref)).content == TextContent("2")
     with pytest.raises(AttachmentNotFoundError):
         await world.storage.attachments.get(gone)
-    page = await world.storage.attachments.list(task_id, None, 10, 0)
+    page = await world.storage.attachments.list(Query(task_id, limit=10))
     assert [one.key for one in page.attachments] == ["note", "new"]
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis
 
-from affix_server.domain import Attachment, Ref, TextContent
+from affix_server.domain import Attachment, Query, Ref, TextContent
 from affix_server.errors import AttachmentNotFoundError, TaskNotFoundError
 from affix_server.storage.entries import IndexLine, Write
 from affix_server.storage.redis.publishing import NO_LEASE
@@ -16,7 +16,7 @@ from affix_server.stores import Storage
 
 
 async def keys_listed(storage: Storage, task_id: str) -> list[str]:
-    return [found.key for found in (await storage.attachments.list(task_id, None, 100, 0)).attachments]
+    return [found.key for found in (await storage.attachments.list(Query(task_id, limit=100))).attachments]
 
 
 async def test_a_late_fill_never_replaces_a_newer_write(storage: Storage, task_id: str) -> None:
@@ -60,7 +60,7 @@ async def test_a_late_fill_of_the_past_still_appears_in_the_list_it_belongs_to(s
     token = storage.intents.token()
     await storage.cache.lease([Ref(task_id, "second")], token)
     await storage.cache.fill({Ref(task_id, "second"): unpublished}, token)
-    page = await storage.cache.page(task_id, None, 10, 0, 1000)
+    page = await storage.cache.page(Query(task_id, limit=10), 1000)
     assert page is not None
     assert page.keys == ("first", "second")
 
@@ -120,7 +120,7 @@ async def test_what_is_written_while_an_index_is_built_is_in_it(storage: Storage
         yield read_before
 
     assert await storage.cache.build_index(task_id, slow_postgres())
-    page = await storage.cache.page(task_id, None, 10, 0, 1000)
+    page = await storage.cache.page(Query(task_id, limit=10), 1000)
     assert page is not None
     assert sorted(page.keys) == ["keep", "late", "retype"]
     assert page.total_count == 3
@@ -178,6 +178,8 @@ async def test_an_entry_that_is_not_whole_is_read_from_postgres(
     else:
         await redis.hdel(name, damage)
     assert (await storage.attachments.get(ref)).content == TextContent("whole")
-    assert (await storage.attachments.batch_get([ref]))[0].content == TextContent("whole")
+    (found,) = await storage.attachments.batch_get([ref])
+    assert found is not None
+    assert found.content == TextContent("whole")
     assert await keys_listed(storage, task_id) == ["note"]
     assert await redis.hget(name, "content") == "whole"

@@ -11,7 +11,7 @@ import asyncpg
 from redis.asyncio import Redis
 
 from affix_cli.embedded import EmbeddedValkey
-from affix_server.domain import Ref, TextContent
+from affix_server.domain import Attachment, Query, Ref, TextContent
 from affix_server.stores import Storage
 
 
@@ -32,7 +32,7 @@ async def test_scripts_that_redis_forgot_are_loaded_again(storage: Storage, task
     await redis.script_flush()
     await storage.attachments.create(Ref(task_id, "note"), TextContent("x"), "a")
     await redis.script_flush()
-    assert (await storage.attachments.list(task_id, None, 10, 0)).total_count == 1
+    assert (await storage.attachments.list(Query(task_id, limit=10))).total_count == 1
 
 
 async def test_while_redis_is_frozen_postgres_answers_in_time(
@@ -46,7 +46,9 @@ async def test_while_redis_is_frozen_postgres_answers_in_time(
         assert (await storage.attachments.get(ref)).content == TextContent("x")
         await storage.attachments.create(ref, TextContent("y"), "a")
         assert time.monotonic() - begun < 5
-        assert (await storage.attachments.list(task_id, None, 10, 0)).attachments[0].content == TextContent("y")
+        (listed,) = (await storage.attachments.list(Query(task_id, limit=10))).attachments
+        assert isinstance(listed, Attachment)
+        assert listed.content == TextContent("y")
     finally:
         os.kill(valkey_store.pid, signal.SIGCONT)
     assert (await storage.attachments.get(ref)).content == TextContent("y")

@@ -16,9 +16,12 @@ from affix_cli.embedded import EmbeddedValkey
 from affix_server.config import Settings
 from affix_server.domain import (
     AttachmentType,
+    Condition,
     JsonContent,
     NewTask,
+    Query,
     Ref,
+    Summary,
     TaskChanges,
     TaskOrderBy,
     TaskQuery,
@@ -61,11 +64,11 @@ async def test_a_lost_index_is_made_anew(alone: RedisOnlyStorage, redis: Redis) 
     task_id = await new_task(alone)
     for key in ("b", "a", "c"):
         await alone.attachments.create(Ref(task_id, key), TextContent(key), "a")
-    before = await alone.attachments.list(task_id, None, 2, 0)
+    before = await alone.attachments.list(Query(task_id, limit=2))
     assert (before.total_count, before.has_more) == (3, True)
     await redis.delete(f"cb:task:{task_id}:attachments", f"cb:task:{task_id}:attachments:text")
-    assert await alone.attachments.list(task_id, None, 2, 0) == before
-    assert (await alone.attachments.list(task_id, AttachmentType.TEXT, 10, 1)).total_count == 3
+    assert await alone.attachments.list(Query(task_id, limit=2)) == before
+    assert (await alone.attachments.list(Query(task_id, AttachmentType.TEXT, limit=10, offset=1))).total_count == 3
     assert (await alone.tasks.get(task_id)).attachment_count == 3
 
 
@@ -77,13 +80,13 @@ async def test_what_is_deleted_is_gone(alone: RedisOnlyStorage) -> None:
     for attempt in (alone.attachments.get(ref), alone.attachments.delete(ref, "a")):
         with pytest.raises(AttachmentNotFoundError):
             await attempt
-    assert (await alone.attachments.list(task_id, None, 10, 0)).total_count == 0
+    assert (await alone.attachments.list(Query(task_id, limit=10))).total_count == 0
     assert (await alone.attachments.create(ref, TextContent("2"), "a")).id != first.id
     await alone.tasks.delete(task_id, "a")
     for late in (
         alone.attachments.get(ref),
         alone.attachments.create(ref, TextContent("3"), "a"),
-        alone.attachments.list(task_id, None, 10, 0),
+        alone.attachments.list(Query(task_id, limit=10)),
         alone.tasks.get(task_id),
     ):
         with pytest.raises(TaskNotFoundError):
@@ -127,3 +130,28 @@ async def test_callers_of_a_frozen_redis_fail_together_in_time(valkey_store: Emb
             again = await asyncio.gather(*(alone.tasks.get(f"t-{n}") for n in range(20)), return_exceptions=True)
             assert {type(one).__name__ for one in (*outcomes, *again)} == {"CacheUnavailableError"}
             assert time.monotonic() - begun < 2
+
+
+async def test_conditions_hold_in_redis_alone(alone: RedisOnlyStorage) -> None:
+    task_id = await new_task(alone)
+    ref = Ref(task_id, "note")
+    first = await alone.attachments.create(ref, TextContent("1"), "a", Condition(absent=True))
+    second = await alone.attachments.create(ref, TextContent("2"), "a", Condition(revision=first.revision))
+    for condition in (Condition(absent=True), Condition(revision=first.revision)):
+        with pytest.raises(ConflictError) as caught:
+            await alone.attachments.create(ref, TextContent("3"), "a", condition)
+        assert caught.value.current_revision == second.revision
+    with pytest.raises(ConflictError):
+        await alone.attachments.delete(ref, "a", Condition(revision=first.revision))
+    await alone.attachments.delete(ref, "a", Condition(revision=second.revision))
+
+
+async def test_lists_in_redis_alone_have_all_their_options(alone: RedisOnlyStorage) -> None:
+    task_id = await new_task(alone)
+    for key in ("a-1", "b", "a-2"):
+        await alone.attachments.create(Ref(task_id, key), TextContent("ä"), "a")
+    page = await alone.attachments.list(Query(task_id, key_prefix="a-", descending=True, summaries=True))
+    assert [(one.key, one.content_bytes) for one in page.attachments if isinstance(one, Summary)] == [
+        ("a-2", 2),
+        ("a-1", 2),
+    ]

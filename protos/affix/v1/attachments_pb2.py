@@ -22,54 +22,75 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61\x66\x66ix/v1/attachments.proto\x12\x08\x61\x66\x66ix.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x1c\n\x0bJsonContent\x12\r\n\x05value\x18\x01 \x01(\t\"\"\n\x0fMarkdownContent\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\t\"\x1e\n\x0bTextContent\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\t\"\x19\n\nUrlContent\x12\x0b\n\x03url\x18\x01 \x01(\t\">\n\rBinaryContent\x12\x11\n\tmime_type\x18\x01 \x01(\t\x12\x11\n\x04size\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x07\n\x05_size\"\x94\x03\n\nAttachment\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07task_id\x18\x02 \x01(\t\x12\x0b\n\x03key\x18\x03 \x01(\t\x12%\n\x04json\x18\x04 \x01(\x0b\x32\x15.affix.v1.JsonContentH\x00\x12-\n\x08markdown\x18\x05 \x01(\x0b\x32\x19.affix.v1.MarkdownContentH\x00\x12%\n\x04text\x18\x06 \x01(\x0b\x32\x15.affix.v1.TextContentH\x00\x12#\n\x03url\x18\x07 \x01(\x0b\x32\x14.affix.v1.UrlContentH\x00\x12)\n\x06\x62inary\x18\x08 \x01(\x0b\x32\x17.affix.v1.BinaryContentH\x00\x12\x12\n\ncreated_by\x18\t \x01(\t\x12.\n\ncreated_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x0c \x01(\x03\x42\t\n\x07\x63ontent\"\x8f\x02\n\x17\x43reateAttachmentRequest\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12%\n\x04json\x18\x03 \x01(\x0b\x32\x15.affix.v1.JsonContentH\x00\x12-\n\x08markdown\x18\x04 \x01(\x0b\x32\x19.affix.v1.MarkdownContentH\x00\x12%\n\x04text\x18\x05 \x01(\x0b\x32\x15.affix.v1.TextContentH\x00\x12#\n\x03url\x18\x06 \x01(\x0b\x32\x14.affix.v1.UrlContentH\x00\x12)\n\x06\x62inary\x18\x07 \x01(\x0b\x32\x17.affix.v1.BinaryContentH\x00\x42\t\n\x07\x63ontent\"\xd8\x01\n\x18\x43reateAttachmentResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07task_id\x18\x02 \x01(\t\x12\x0b\n\x03key\x18\x03 \x01(\t\x12&\n\x04type\x18\x04 \x01(\x0e\x32\x18.affix.v1.AttachmentType\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\ndurability\x18\x06 \x01(\x0e\x32\x14.affix.v1.Durability\x12\x10\n\x08revision\x18\x07 \x01(\x03\"4\n\x14GetAttachmentRequest\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\"A\n\x15GetAttachmentResponse\x12(\n\nattachment\x18\x01 \x01(\x0b\x32\x14.affix.v1.Attachment\"\x8f\x01\n\x16ListAttachmentsRequest\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12&\n\x04type\x18\x02 \x01(\x0e\x32\x18.affix.v1.AttachmentType\x12\x12\n\x05limit\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x06offset\x18\x04 \x01(\x03H\x01\x88\x01\x01\x42\x08\n\x06_limitB\t\n\x07_offset\"}\n\x17ListAttachmentsResponse\x12)\n\x0b\x61ttachments\x18\x01 \x03(\x0b\x32\x14.affix.v1.Attachment\x12\x13\n\x0btotal_count\x18\x02 \x01(\x03\x12\x10\n\x08has_more\x18\x03 \x01(\x08\x12\x10\n\x08\x64\x65graded\x18\x04 \x01(\x08\"7\n\x17\x44\x65leteAttachmentRequest\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\"\xb0\x01\n\x18\x44\x65leteAttachmentResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07task_id\x18\x02 \x01(\t\x12\x0b\n\x03key\x18\x03 \x01(\t\x12.\n\ndeleted_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\ndurability\x18\x05 \x01(\x0e\x32\x14.affix.v1.Durability\x12\x10\n\x08revision\x18\x06 \x01(\x03\"-\n\rAttachmentRef\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\"G\n\x1a\x42\x61tchGetAttachmentsRequest\x12)\n\x08requests\x18\x01 \x03(\x0b\x32\x17.affix.v1.AttachmentRef\"H\n\x1b\x42\x61tchGetAttachmentsResponse\x12)\n\x0b\x61ttachments\x18\x01 \x03(\x0b\x32\x14.affix.v1.Attachment*\xb8\x01\n\x0e\x41ttachmentType\x12\x1f\n\x1b\x41TTACHMENT_TYPE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41TTACHMENT_TYPE_JSON\x10\x01\x12\x1c\n\x18\x41TTACHMENT_TYPE_MARKDOWN\x10\x02\x12\x18\n\x14\x41TTACHMENT_TYPE_TEXT\x10\x03\x12\x17\n\x13\x41TTACHMENT_TYPE_URL\x10\x04\x12\x1a\n\x16\x41TTACHMENT_TYPE_BINARY\x10\x05*Z\n\nDurability\x12\x1a\n\x16\x44URABILITY_UNSPECIFIED\x10\x00\x12\x18\n\x14\x44URABILITY_COMMITTED\x10\x01\x12\x16\n\x12\x44URABILITY_PENDING\x10\x02\x32\xd7\x03\n\x11\x41ttachmentService\x12Y\n\x10\x43reateAttachment\x12!.affix.v1.CreateAttachmentRequest\x1a\".affix.v1.CreateAttachmentResponse\x12P\n\rGetAttachment\x12\x1e.affix.v1.GetAttachmentRequest\x1a\x1f.affix.v1.GetAttachmentResponse\x12V\n\x0fListAttachments\x12 .affix.v1.ListAttachmentsRequest\x1a!.affix.v1.ListAttachmentsResponse\x12Y\n\x10\x44\x65leteAttachment\x12!.affix.v1.DeleteAttachmentRequest\x1a\".affix.v1.DeleteAttachmentResponse\x12\x62\n\x13\x42\x61tchGetAttachments\x12$.affix.v1.BatchGetAttachmentsRequest\x1a%.affix.v1.BatchGetAttachmentsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61\x66\x66ix/v1/attachments.proto\x12\x08\x61\x66\x66ix.v1\x1a\x19google/protobuf/any.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x1c\n\x0bJsonContent\x12\r\n\x05value\x18\x01 \x01(\t\"\"\n\x0fMarkdownContent\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\t\"\x1e\n\x0bTextContent\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\t\"\x19\n\nUrlContent\x12\x0b\n\x03url\x18\x01 \x01(\t\">\n\rBinaryContent\x12\x11\n\tmime_type\x18\x01 \x01(\t\x12\x11\n\x04size\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x07\n\x05_size\"\xea\x03\n\nAttachment\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07task_id\x18\x02 \x01(\t\x12\x0b\n\x03key\x18\x03 \x01(\t\x12%\n\x04json\x18\x04 \x01(\x0b\x32\x15.affix.v1.JsonContentH\x00\x12-\n\x08markdown\x18\x05 \x01(\x0b\x32\x19.affix.v1.MarkdownContentH\x00\x12%\n\x04text\x18\x06 \x01(\x0b\x32\x15.affix.v1.TextContentH\x00\x12#\n\x03url\x18\x07 \x01(\x0b\x32\x14.affix.v1.UrlContentH\x00\x12)\n\x06\x62inary\x18\x08 \x01(\x0b\x32\x17.affix.v1.BinaryContentH\x00\x12\x12\n\ncreated_by\x18\t \x01(\t\x12.\n\ncreated_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x0c \x01(\x03\x12&\n\x04type\x18\r \x01(\x0e\x32\x18.affix.v1.AttachmentType\x12\x1a\n\rcontent_bytes\x18\x0e \x01(\x03H\x01\x88\x01\x01\x42\t\n\x07\x63ontentB\x10\n\x0e_content_bytes\"\xcc\x02\n\x17\x43reateAttachmentRequest\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12%\n\x04json\x18\x03 \x01(\x0b\x32\x15.affix.v1.JsonContentH\x00\x12-\n\x08markdown\x18\x04 \x01(\x0b\x32\x19.affix.v1.MarkdownContentH\x00\x12%\n\x04text\x18\x05 \x01(\x0b\x32\x15.affix.v1.TextContentH\x00\x12#\n\x03url\x18\x06 \x01(\x0b\x32\x14.affix.v1.UrlContentH\x00\x12)\n\x06\x62inary\x18\x07 \x01(\x0b\x32\x17.affix.v1.BinaryContentH\x00\x12\x18\n\x0bif_revision\x18\x08 \x01(\x03H\x01\x88\x01\x01\x12\x11\n\tif_absent\x18\t \x01(\x08\x42\t\n\x07\x63ontentB\x0e\n\x0c_if_revision\"\xd8\x01\n\x18\x43reateAttachmentResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07task_id\x18\x02 \x01(\t\x12\x0b\n\x03key\x18\x03 \x01(\t\x12&\n\x04type\x18\x04 \x01(\x0e\x32\x18.affix.v1.AttachmentType\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\ndurability\x18\x06 \x01(\x0e\x32\x14.affix.v1.Durability\x12\x10\n\x08revision\x18\x07 \x01(\x03\"4\n\x14GetAttachmentRequest\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\"A\n\x15GetAttachmentResponse\x12(\n\nattachment\x18\x01 \x01(\x0b\x32\x14.affix.v1.Attachment\"\xef\x01\n\x16ListAttachmentsRequest\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12&\n\x04type\x18\x02 \x01(\x0e\x32\x18.affix.v1.AttachmentType\x12\x12\n\x05limit\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x06offset\x18\x04 \x01(\x03H\x01\x88\x01\x01\x12\x12\n\nkey_prefix\x18\x05 \x01(\t\x12&\n\x04view\x18\x06 \x01(\x0e\x32\x18.affix.v1.AttachmentView\x12\"\n\x05order\x18\x07 \x01(\x0e\x32\x13.affix.v1.SortOrderB\x08\n\x06_limitB\t\n\x07_offset\"}\n\x17ListAttachmentsResponse\x12)\n\x0b\x61ttachments\x18\x01 \x03(\x0b\x32\x14.affix.v1.Attachment\x12\x13\n\x0btotal_count\x18\x02 \x01(\x03\x12\x10\n\x08has_more\x18\x03 \x01(\x08\x12\x10\n\x08\x64\x65graded\x18\x04 \x01(\x08\"a\n\x17\x44\x65leteAttachmentRequest\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x18\n\x0bif_revision\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\x0e\n\x0c_if_revision\"\xb0\x01\n\x18\x44\x65leteAttachmentResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07task_id\x18\x02 \x01(\t\x12\x0b\n\x03key\x18\x03 \x01(\t\x12.\n\ndeleted_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\ndurability\x18\x05 \x01(\x0e\x32\x14.affix.v1.Durability\x12\x10\n\x08revision\x18\x06 \x01(\x03\"-\n\rAttachmentRef\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\"^\n\x1a\x42\x61tchGetAttachmentsRequest\x12)\n\x08requests\x18\x01 \x03(\x0b\x32\x17.affix.v1.AttachmentRef\x12\x15\n\rallow_missing\x18\x02 \x01(\x08\"r\n\x1b\x42\x61tchGetAttachmentsResponse\x12)\n\x0b\x61ttachments\x18\x01 \x03(\x0b\x32\x14.affix.v1.Attachment\x12(\n\x07\x65ntries\x18\x02 \x03(\x0b\x32\x17.affix.v1.BatchGetEntry\"s\n\rBatchGetEntry\x12*\n\nattachment\x18\x01 \x01(\x0b\x32\x14.affix.v1.AttachmentH\x00\x12,\n\tnot_found\x18\x02 \x01(\x0b\x32\x17.affix.v1.AttachmentRefH\x00\x42\x08\n\x06result\"T\n\x1d\x42\x61tchCreateAttachmentsRequest\x12\x33\n\x08requests\x18\x01 \x03(\x0b\x32!.affix.v1.CreateAttachmentRequest\"N\n\x1e\x42\x61tchCreateAttachmentsResponse\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.affix.v1.BatchCreateResult\"{\n\x11\x42\x61tchCreateResult\x12\x35\n\x07\x63reated\x18\x01 \x01(\x0b\x32\".affix.v1.CreateAttachmentResponseH\x00\x12%\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x14.affix.v1.BatchErrorH\x00\x42\x08\n\x06result\"T\n\x1d\x42\x61tchDeleteAttachmentsRequest\x12\x33\n\x08requests\x18\x01 \x03(\x0b\x32!.affix.v1.DeleteAttachmentRequest\"N\n\x1e\x42\x61tchDeleteAttachmentsResponse\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.affix.v1.BatchDeleteResult\"{\n\x11\x42\x61tchDeleteResult\x12\x35\n\x07\x64\x65leted\x18\x01 \x01(\x0b\x32\".affix.v1.DeleteAttachmentResponseH\x00\x12%\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x14.affix.v1.BatchErrorH\x00\x42\x08\n\x06result\"R\n\nBatchError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12%\n\x07\x64\x65tails\x18\x03 \x03(\x0b\x32\x14.google.protobuf.Any*\xb8\x01\n\x0e\x41ttachmentType\x12\x1f\n\x1b\x41TTACHMENT_TYPE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41TTACHMENT_TYPE_JSON\x10\x01\x12\x1c\n\x18\x41TTACHMENT_TYPE_MARKDOWN\x10\x02\x12\x18\n\x14\x41TTACHMENT_TYPE_TEXT\x10\x03\x12\x17\n\x13\x41TTACHMENT_TYPE_URL\x10\x04\x12\x1a\n\x16\x41TTACHMENT_TYPE_BINARY\x10\x05*i\n\x0e\x41ttachmentView\x12\x1f\n\x1b\x41TTACHMENT_VIEW_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41TTACHMENT_VIEW_FULL\x10\x01\x12\x1c\n\x18\x41TTACHMENT_VIEW_METADATA\x10\x02*P\n\tSortOrder\x12\x1a\n\x16SORT_ORDER_UNSPECIFIED\x10\x00\x12\x12\n\x0eSORT_ORDER_ASC\x10\x01\x12\x13\n\x0fSORT_ORDER_DESC\x10\x02*Z\n\nDurability\x12\x1a\n\x16\x44URABILITY_UNSPECIFIED\x10\x00\x12\x18\n\x14\x44URABILITY_COMMITTED\x10\x01\x12\x16\n\x12\x44URABILITY_PENDING\x10\x02\x32\xb1\x05\n\x11\x41ttachmentService\x12Y\n\x10\x43reateAttachment\x12!.affix.v1.CreateAttachmentRequest\x1a\".affix.v1.CreateAttachmentResponse\x12P\n\rGetAttachment\x12\x1e.affix.v1.GetAttachmentRequest\x1a\x1f.affix.v1.GetAttachmentResponse\x12V\n\x0fListAttachments\x12 .affix.v1.ListAttachmentsRequest\x1a!.affix.v1.ListAttachmentsResponse\x12Y\n\x10\x44\x65leteAttachment\x12!.affix.v1.DeleteAttachmentRequest\x1a\".affix.v1.DeleteAttachmentResponse\x12\x62\n\x13\x42\x61tchGetAttachments\x12$.affix.v1.BatchGetAttachmentsRequest\x1a%.affix.v1.BatchGetAttachmentsResponse\x12k\n\x16\x42\x61tchCreateAttachments\x12\'.affix.v1.BatchCreateAttachmentsRequest\x1a(.affix.v1.BatchCreateAttachmentsResponse\x12k\n\x16\x42\x61tchDeleteAttachments\x12\'.affix.v1.BatchDeleteAttachmentsRequest\x1a(.affix.v1.BatchDeleteAttachmentsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'affix.v1.attachments_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ATTACHMENTTYPE']._serialized_start=1987
-  _globals['_ATTACHMENTTYPE']._serialized_end=2171
-  _globals['_DURABILITY']._serialized_start=2173
-  _globals['_DURABILITY']._serialized_end=2263
-  _globals['_JSONCONTENT']._serialized_start=73
-  _globals['_JSONCONTENT']._serialized_end=101
-  _globals['_MARKDOWNCONTENT']._serialized_start=103
-  _globals['_MARKDOWNCONTENT']._serialized_end=137
-  _globals['_TEXTCONTENT']._serialized_start=139
-  _globals['_TEXTCONTENT']._serialized_end=169
-  _globals['_URLCONTENT']._serialized_start=171
-  _globals['_URLCONTENT']._serialized_end=196
-  _globals['_BINARYCONTENT']._serialized_start=198
-  _globals['_BINARYCONTENT']._serialized_end=260
-  _globals['_ATTACHMENT']._serialized_start=263
-  _globals['_ATTACHMENT']._serialized_end=667
-  _globals['_CREATEATTACHMENTREQUEST']._serialized_start=670
-  _globals['_CREATEATTACHMENTREQUEST']._serialized_end=941
-  _globals['_CREATEATTACHMENTRESPONSE']._serialized_start=944
-  _globals['_CREATEATTACHMENTRESPONSE']._serialized_end=1160
-  _globals['_GETATTACHMENTREQUEST']._serialized_start=1162
-  _globals['_GETATTACHMENTREQUEST']._serialized_end=1214
-  _globals['_GETATTACHMENTRESPONSE']._serialized_start=1216
-  _globals['_GETATTACHMENTRESPONSE']._serialized_end=1281
-  _globals['_LISTATTACHMENTSREQUEST']._serialized_start=1284
-  _globals['_LISTATTACHMENTSREQUEST']._serialized_end=1427
-  _globals['_LISTATTACHMENTSRESPONSE']._serialized_start=1429
-  _globals['_LISTATTACHMENTSRESPONSE']._serialized_end=1554
-  _globals['_DELETEATTACHMENTREQUEST']._serialized_start=1556
-  _globals['_DELETEATTACHMENTREQUEST']._serialized_end=1611
-  _globals['_DELETEATTACHMENTRESPONSE']._serialized_start=1614
-  _globals['_DELETEATTACHMENTRESPONSE']._serialized_end=1790
-  _globals['_ATTACHMENTREF']._serialized_start=1792
-  _globals['_ATTACHMENTREF']._serialized_end=1837
-  _globals['_BATCHGETATTACHMENTSREQUEST']._serialized_start=1839
-  _globals['_BATCHGETATTACHMENTSREQUEST']._serialized_end=1910
-  _globals['_BATCHGETATTACHMENTSRESPONSE']._serialized_start=1912
-  _globals['_BATCHGETATTACHMENTSRESPONSE']._serialized_end=1984
-  _globals['_ATTACHMENTSERVICE']._serialized_start=2266
-  _globals['_ATTACHMENTSERVICE']._serialized_end=2737
+  _globals['_ATTACHMENTTYPE']._serialized_start=3147
+  _globals['_ATTACHMENTTYPE']._serialized_end=3331
+  _globals['_ATTACHMENTVIEW']._serialized_start=3333
+  _globals['_ATTACHMENTVIEW']._serialized_end=3438
+  _globals['_SORTORDER']._serialized_start=3440
+  _globals['_SORTORDER']._serialized_end=3520
+  _globals['_DURABILITY']._serialized_start=3522
+  _globals['_DURABILITY']._serialized_end=3612
+  _globals['_JSONCONTENT']._serialized_start=100
+  _globals['_JSONCONTENT']._serialized_end=128
+  _globals['_MARKDOWNCONTENT']._serialized_start=130
+  _globals['_MARKDOWNCONTENT']._serialized_end=164
+  _globals['_TEXTCONTENT']._serialized_start=166
+  _globals['_TEXTCONTENT']._serialized_end=196
+  _globals['_URLCONTENT']._serialized_start=198
+  _globals['_URLCONTENT']._serialized_end=223
+  _globals['_BINARYCONTENT']._serialized_start=225
+  _globals['_BINARYCONTENT']._serialized_end=287
+  _globals['_ATTACHMENT']._serialized_start=290
+  _globals['_ATTACHMENT']._serialized_end=780
+  _globals['_CREATEATTACHMENTREQUEST']._serialized_start=783
+  _globals['_CREATEATTACHMENTREQUEST']._serialized_end=1115
+  _globals['_CREATEATTACHMENTRESPONSE']._serialized_start=1118
+  _globals['_CREATEATTACHMENTRESPONSE']._serialized_end=1334
+  _globals['_GETATTACHMENTREQUEST']._serialized_start=1336
+  _globals['_GETATTACHMENTREQUEST']._serialized_end=1388
+  _globals['_GETATTACHMENTRESPONSE']._serialized_start=1390
+  _globals['_GETATTACHMENTRESPONSE']._serialized_end=1455
+  _globals['_LISTATTACHMENTSREQUEST']._serialized_start=1458
+  _globals['_LISTATTACHMENTSREQUEST']._serialized_end=1697
+  _globals['_LISTATTACHMENTSRESPONSE']._serialized_start=1699
+  _globals['_LISTATTACHMENTSRESPONSE']._serialized_end=1824
+  _globals['_DELETEATTACHMENTREQUEST']._serialized_start=1826
+  _globals['_DELETEATTACHMENTREQUEST']._serialized_end=1923
+  _globals['_DELETEATTACHMENTRESPONSE']._serialized_start=1926
+  _globals['_DELETEATTACHMENTRESPONSE']._serialized_end=2102
+  _globals['_ATTACHMENTREF']._serialized_start=2104
+  _globals['_ATTACHMENTREF']._serialized_end=2149
+  _globals['_BATCHGETATTACHMENTSREQUEST']._serialized_start=2151
+  _globals['_BATCHGETATTACHMENTSREQUEST']._serialized_end=2245
+  _globals['_BATCHGETATTACHMENTSRESPONSE']._serialized_start=2247
+  _globals['_BATCHGETATTACHMENTSRESPONSE']._serialized_end=2361
+  _globals['_BATCHGETENTRY']._serialized_start=2363
+  _globals['_BATCHGETENTRY']._serialized_end=2478
+  _globals['_BATCHCREATEATTACHMENTSREQUEST']._serialized_start=2480
+  _globals['_BATCHCREATEATTACHMENTSREQUEST']._serialized_end=2564
+  _globals['_BATCHCREATEATTACHMENTSRESPONSE']._serialized_start=2566
+  _globals['_BATCHCREATEATTACHMENTSRESPONSE']._serialized_end=2644
+  _globals['_BATCHCREATERESULT']._serialized_start=2646
+  _globals['_BATCHCREATERESULT']._serialized_end=2769
+  _globals['_BATCHDELETEATTACHMENTSREQUEST']._serialized_start=2771
+  _globals['_BATCHDELETEATTACHMENTSREQUEST']._serialized_end=2855
+  _globals['_BATCHDELETEATTACHMENTSRESPONSE']._serialized_start=2857
+  _globals['_BATCHDELETEATTACHMENTSRESPONSE']._serialized_end=2935
+  _globals['_BATCHDELETERESULT']._serialized_start=2937
+  _globals['_BATCHDELETERESULT']._serialized_end=3060
+  _globals['_BATCHERROR']._serialized_start=3062
+  _globals['_BATCHERROR']._serialized_end=3144
+  _globals['_ATTACHMENTSERVICE']._serialized_start=3615
+  _globals['_ATTACHMENTSERVICE']._serialized_end=4304
 # @@protoc_insertion_point(module_scope)

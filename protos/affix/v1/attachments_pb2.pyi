@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from google.protobuf import any_pb2 as _any_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -55,6 +56,54 @@ ATTACHMENT_TYPE_URL: AttachmentType.ValueType  # 4
 ATTACHMENT_TYPE_BINARY: AttachmentType.ValueType  # 5
 """A reference to binary data kept elsewhere."""
 Global___AttachmentType: _TypeAlias = AttachmentType  # noqa: Y015
+
+class _AttachmentView:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AttachmentViewEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AttachmentView.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ATTACHMENT_VIEW_UNSPECIFIED: _AttachmentView.ValueType  # 0
+    """Not said: all of it."""
+    ATTACHMENT_VIEW_FULL: _AttachmentView.ValueType  # 1
+    """All of it."""
+    ATTACHMENT_VIEW_METADATA: _AttachmentView.ValueType  # 2
+    """Everything but the content, and how large that is."""
+
+class AttachmentView(_AttachmentView, metaclass=_AttachmentViewEnumTypeWrapper):
+    """How much of an attachment is told."""
+
+ATTACHMENT_VIEW_UNSPECIFIED: AttachmentView.ValueType  # 0
+"""Not said: all of it."""
+ATTACHMENT_VIEW_FULL: AttachmentView.ValueType  # 1
+"""All of it."""
+ATTACHMENT_VIEW_METADATA: AttachmentView.ValueType  # 2
+"""Everything but the content, and how large that is."""
+Global___AttachmentView: _TypeAlias = AttachmentView  # noqa: Y015
+
+class _SortOrder:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SortOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SortOrder.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SORT_ORDER_UNSPECIFIED: _SortOrder.ValueType  # 0
+    """Not said: the method's default."""
+    SORT_ORDER_ASC: _SortOrder.ValueType  # 1
+    """Smallest, oldest first."""
+    SORT_ORDER_DESC: _SortOrder.ValueType  # 2
+    """Largest, newest first."""
+
+class SortOrder(_SortOrder, metaclass=_SortOrderEnumTypeWrapper):
+    """Which way a list is ordered."""
+
+SORT_ORDER_UNSPECIFIED: SortOrder.ValueType  # 0
+"""Not said: the method's default."""
+SORT_ORDER_ASC: SortOrder.ValueType  # 1
+"""Smallest, oldest first."""
+SORT_ORDER_DESC: SortOrder.ValueType  # 2
+"""Largest, newest first."""
+Global___SortOrder: _TypeAlias = SortOrder  # noqa: Y015
 
 class _Durability:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -220,6 +269,8 @@ class Attachment(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     UPDATED_AT_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    CONTENT_BYTES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Unique, `ta-{unix ms}-{9 of 0-9a-z}`; kept by an overwrite."""
     task_id: _builtins.str
@@ -230,6 +281,12 @@ class Attachment(_message.Message):
     """The instance that created it; kept by an overwrite."""
     revision: _builtins.int
     """Grows with every write of this key."""
+    type: Global___AttachmentType.ValueType
+    """The type, also where the content is left out."""
+    content_bytes: _builtins.int
+    """In the metadata view: the size of the content in bytes of UTF-8; 0 for
+    binary, whose media type and size are told as always.
+    """
     @_builtins.property
     def json(self) -> Global___JsonContent:
         """A JSON value."""
@@ -273,13 +330,20 @@ class Attachment(_message.Message):
         created_at: _timestamp_pb2.Timestamp | None = ...,
         updated_at: _timestamp_pb2.Timestamp | None = ...,
         revision: _builtins.int = ...,
+        type: Global___AttachmentType.ValueType = ...,
+        content_bytes: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["binary", b"binary", "content", b"content", "created_at", b"created_at", "json", b"json", "markdown", b"markdown", "text", b"text", "updated_at", b"updated_at", "url", b"url"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_content_bytes", b"_content_bytes", "binary", b"binary", "content", b"content", "content_bytes", b"content_bytes", "created_at", b"created_at", "json", b"json", "markdown", b"markdown", "text", b"text", "updated_at", b"updated_at", "url", b"url"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["binary", b"binary", "content", b"content", "created_at", b"created_at", "created_by", b"created_by", "id", b"id", "json", b"json", "key", b"key", "markdown", b"markdown", "revision", b"revision", "task_id", b"task_id", "text", b"text", "updated_at", b"updated_at", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_content_bytes", b"_content_bytes", "binary", b"binary", "content", b"content", "content_bytes", b"content_bytes", "created_at", b"created_at", "created_by", b"created_by", "id", b"id", "json", b"json", "key", b"key", "markdown", b"markdown", "revision", b"revision", "task_id", b"task_id", "text", b"text", "type", b"type", "updated_at", b"updated_at", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__content_bytes: _TypeAlias = _typing.Literal["content_bytes"]  # noqa: Y015
+    _WhichOneofArgType__content_bytes: _TypeAlias = _typing.Literal["_content_bytes", b"_content_bytes"]  # noqa: Y015
     _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["json", "markdown", "text", "url", "binary"]  # noqa: Y015
     _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__content_bytes) -> _WhichOneofReturnType__content_bytes | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
 
 Global___Attachment: _TypeAlias = Attachment  # noqa: Y015
@@ -297,12 +361,18 @@ class CreateAttachmentRequest(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     URL_FIELD_NUMBER: _builtins.int
     BINARY_FIELD_NUMBER: _builtins.int
+    IF_REVISION_FIELD_NUMBER: _builtins.int
+    IF_ABSENT_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """The task, 1-128 of `A-Z a-z 0-9 . _ -`. It must exist."""
     key: _builtins.str
     """The key, 1-100 Unicode code points without control characters, compared
     exactly.
     """
+    if_revision: _builtins.int
+    """Only if the attachment that is there has this revision, 1 or more."""
+    if_absent: _builtins.bool
+    """Only if there is no attachment under the key. Not together with if_revision."""
     @_builtins.property
     def json(self) -> Global___JsonContent:
         """A JSON value."""
@@ -333,13 +403,20 @@ class CreateAttachmentRequest(_message.Message):
         text: Global___TextContent | None = ...,
         url: Global___UrlContent | None = ...,
         binary: Global___BinaryContent | None = ...,
+        if_revision: _builtins.int | None = ...,
+        if_absent: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["binary", b"binary", "content", b"content", "json", b"json", "markdown", b"markdown", "text", b"text", "url", b"url"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_if_revision", b"_if_revision", "binary", b"binary", "content", b"content", "if_revision", b"if_revision", "json", b"json", "markdown", b"markdown", "text", b"text", "url", b"url"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["binary", b"binary", "content", b"content", "json", b"json", "key", b"key", "markdown", b"markdown", "task_id", b"task_id", "text", b"text", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_if_revision", b"_if_revision", "binary", b"binary", "content", b"content", "if_absent", b"if_absent", "if_revision", b"if_revision", "json", b"json", "key", b"key", "markdown", b"markdown", "task_id", b"task_id", "text", b"text", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__if_revision: _TypeAlias = _typing.Literal["if_revision"]  # noqa: Y015
+    _WhichOneofArgType__if_revision: _TypeAlias = _typing.Literal["_if_revision", b"_if_revision"]  # noqa: Y015
     _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["json", "markdown", "text", "url", "binary"]  # noqa: Y015
     _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__if_revision) -> _WhichOneofReturnType__if_revision | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
 
 Global___CreateAttachmentRequest: _TypeAlias = CreateAttachmentRequest  # noqa: Y015
@@ -452,6 +529,9 @@ class ListAttachmentsRequest(_message.Message):
     TYPE_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
+    KEY_PREFIX_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """The task."""
     type: Global___AttachmentType.ValueType
@@ -460,6 +540,14 @@ class ListAttachmentsRequest(_message.Message):
     """At most this many, 1-100; 50 when absent."""
     offset: _builtins.int
     """How many to pass over, 0 or more; 0 when absent."""
+    key_prefix: _builtins.str
+    """Only attachments whose key begins with this, at most 100 code points. Costs
+    in proportion to the number of attachments of the task.
+    """
+    view: Global___AttachmentView.ValueType
+    """How much of each."""
+    order: Global___SortOrder.ValueType
+    """Which way; ascending when unspecified."""
     def __init__(
         self,
         *,
@@ -467,10 +555,13 @@ class ListAttachmentsRequest(_message.Message):
         type: Global___AttachmentType.ValueType = ...,
         limit: _builtins.int | None = ...,
         offset: _builtins.int | None = ...,
+        key_prefix: _builtins.str = ...,
+        view: Global___AttachmentView.ValueType = ...,
+        order: Global___SortOrder.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "_offset", b"_offset", "limit", b"limit", "offset", b"offset"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "_offset", b"_offset", "limit", b"limit", "offset", b"offset", "task_id", b"task_id", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "_offset", b"_offset", "key_prefix", b"key_prefix", "limit", b"limit", "offset", b"offset", "order", b"order", "task_id", b"task_id", "type", b"type", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__limit: _TypeAlias = _typing.Literal["limit"]  # noqa: Y015
     _WhichOneofArgType__limit: _TypeAlias = _typing.Literal["_limit", b"_limit"]  # noqa: Y015
@@ -503,7 +594,7 @@ class ListAttachmentsResponse(_message.Message):
     """
     @_builtins.property
     def attachments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attachment]:
-        """The page, ordered by (created_at, key) ascending."""
+        """The page, ordered by (created_at, key)."""
 
     def __init__(
         self,
@@ -529,21 +620,27 @@ class DeleteAttachmentRequest(_message.Message):
 
     TASK_ID_FIELD_NUMBER: _builtins.int
     KEY_FIELD_NUMBER: _builtins.int
+    IF_REVISION_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """The task."""
     key: _builtins.str
     """The key."""
+    if_revision: _builtins.int
+    """Only if the attachment that is there has this revision, 1 or more."""
     def __init__(
         self,
         *,
         task_id: _builtins.str = ...,
         key: _builtins.str = ...,
+        if_revision: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_if_revision", b"_if_revision", "if_revision", b"if_revision"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "task_id", b"task_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_if_revision", b"_if_revision", "if_revision", b"if_revision", "key", b"key", "task_id", b"task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__if_revision: _TypeAlias = _typing.Literal["if_revision"]  # noqa: Y015
+    _WhichOneofArgType__if_revision: _TypeAlias = _typing.Literal["_if_revision", b"_if_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__if_revision) -> _WhichOneofReturnType__if_revision | None: ...
 
 Global___DeleteAttachmentRequest: _TypeAlias = DeleteAttachmentRequest  # noqa: Y015
 
@@ -624,6 +721,11 @@ class BatchGetAttachmentsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REQUESTS_FIELD_NUMBER: _builtins.int
+    ALLOW_MISSING_FIELD_NUMBER: _builtins.int
+    allow_missing: _builtins.bool
+    """Whether one that is missing, or whose task is, is answered as missing instead
+    of failing the call.
+    """
     @_builtins.property
     def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___AttachmentRef]:
         """1-100 of them, of any tasks; one may be named twice."""
@@ -632,10 +734,11 @@ class BatchGetAttachmentsRequest(_message.Message):
         self,
         *,
         requests: _abc.Iterable[Global___AttachmentRef] | None = ...,
+        allow_missing: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["requests", b"requests"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_missing", b"allow_missing", "requests", b"requests"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -648,19 +751,249 @@ class BatchGetAttachmentsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ATTACHMENTS_FIELD_NUMBER: _builtins.int
+    ENTRIES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def attachments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attachment]:
-        """In the order of the request."""
+        """In the order of the request; empty when allow_missing was asked for."""
+
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchGetEntry]:
+        """When allow_missing was asked for: an entry for each, in the order of the request."""
 
     def __init__(
         self,
         *,
         attachments: _abc.Iterable[Global___Attachment] | None = ...,
+        entries: _abc.Iterable[Global___BatchGetEntry] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "entries", b"entries"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BatchGetAttachmentsResponse: _TypeAlias = BatchGetAttachmentsResponse  # noqa: Y015
+
+@_typing.final
+class BatchGetEntry(_message.Message):
+    """What was found under one name."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTACHMENT_FIELD_NUMBER: _builtins.int
+    NOT_FOUND_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def attachment(self) -> Global___Attachment:
+        """The attachment, whole."""
+
+    @_builtins.property
+    def not_found(self) -> Global___AttachmentRef:
+        """The name under which there is none."""
+
+    def __init__(
+        self,
+        *,
+        attachment: Global___Attachment | None = ...,
+        not_found: Global___AttachmentRef | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attachment", b"attachment", "not_found", b"not_found", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachment", b"attachment", "not_found", b"not_found", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["attachment", "not_found"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+Global___BatchGetEntry: _TypeAlias = BatchGetEntry  # noqa: Y015
+
+@_typing.final
+class BatchCreateAttachmentsRequest(_message.Message):
+    """What to attach, and where."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___CreateAttachmentRequest]:
+        """1-100 of them, in any tasks. No key may be named twice."""
+
+    def __init__(
+        self,
+        *,
+        requests: _abc.Iterable[Global___CreateAttachmentRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchCreateAttachmentsRequest: _TypeAlias = BatchCreateAttachmentsRequest  # noqa: Y015
+
+@_typing.final
+class BatchCreateAttachmentsResponse(_message.Message):
+    """What was stored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchCreateResult]:
+        """In the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___BatchCreateResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchCreateAttachmentsResponse: _TypeAlias = BatchCreateAttachmentsResponse  # noqa: Y015
+
+@_typing.final
+class BatchCreateResult(_message.Message):
+    """What became of one of several."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CREATED_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def created(self) -> Global___CreateAttachmentResponse:
+        """The identity of what was stored."""
+
+    @_builtins.property
+    def error(self) -> Global___BatchError:
+        """Why it was not: as CreateAttachment would have failed."""
+
+    def __init__(
+        self,
+        *,
+        created: Global___CreateAttachmentResponse | None = ...,
+        error: Global___BatchError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "error", b"error", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "error", b"error", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["created", "error"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+Global___BatchCreateResult: _TypeAlias = BatchCreateResult  # noqa: Y015
+
+@_typing.final
+class BatchDeleteAttachmentsRequest(_message.Message):
+    """Which attachments to delete."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeleteAttachmentRequest]:
+        """1-100 of them, of any tasks. No key may be named twice."""
+
+    def __init__(
+        self,
+        *,
+        requests: _abc.Iterable[Global___DeleteAttachmentRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchDeleteAttachmentsRequest: _TypeAlias = BatchDeleteAttachmentsRequest  # noqa: Y015
+
+@_typing.final
+class BatchDeleteAttachmentsResponse(_message.Message):
+    """What was deleted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchDeleteResult]:
+        """In the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___BatchDeleteResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchDeleteAttachmentsResponse: _TypeAlias = BatchDeleteAttachmentsResponse  # noqa: Y015
+
+@_typing.final
+class BatchDeleteResult(_message.Message):
+    """What became of one of several."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELETED_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def deleted(self) -> Global___DeleteAttachmentResponse:
+        """What was deleted."""
+
+    @_builtins.property
+    def error(self) -> Global___BatchError:
+        """Why it was not: as DeleteAttachment would have failed."""
+
+    def __init__(
+        self,
+        *,
+        deleted: Global___DeleteAttachmentResponse | None = ...,
+        error: Global___BatchError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deleted", b"deleted", "error", b"error", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted", b"deleted", "error", b"error", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["deleted", "error"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+Global___BatchDeleteResult: _TypeAlias = BatchDeleteResult  # noqa: Y015
+
+@_typing.final
+class BatchError(_message.Message):
+    """Why one of several failed, as the status of a call of its own would have said it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    DETAILS_FIELD_NUMBER: _builtins.int
+    code: _builtins.int
+    """The status code, a google.rpc.Code."""
+    message: _builtins.str
+    """The message."""
+    @_builtins.property
+    def details(self) -> _containers.RepeatedCompositeFieldContainer[_any_pb2.Any]:
+        """The google.rpc details: ErrorInfo first."""
+
+    def __init__(
+        self,
+        *,
+        code: _builtins.int = ...,
+        message: _builtins.str = ...,
+        details: _abc.Iterable[_any_pb2.Any] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "details", b"details", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchError: _TypeAlias = BatchError  # noqa: Y015

@@ -67,6 +67,16 @@ class AttachmentServiceStub:
                 request_serializer=affix_dot_v1_dot_attachments__pb2.BatchGetAttachmentsRequest.SerializeToString,
                 response_deserializer=affix_dot_v1_dot_attachments__pb2.BatchGetAttachmentsResponse.FromString,
                 _registered_method=True)
+        self.BatchCreateAttachments = channel.unary_unary(
+                '/affix.v1.AttachmentService/BatchCreateAttachments',
+                request_serializer=affix_dot_v1_dot_attachments__pb2.BatchCreateAttachmentsRequest.SerializeToString,
+                response_deserializer=affix_dot_v1_dot_attachments__pb2.BatchCreateAttachmentsResponse.FromString,
+                _registered_method=True)
+        self.BatchDeleteAttachments = channel.unary_unary(
+                '/affix.v1.AttachmentService/BatchDeleteAttachments',
+                request_serializer=affix_dot_v1_dot_attachments__pb2.BatchDeleteAttachmentsRequest.SerializeToString,
+                response_deserializer=affix_dot_v1_dot_attachments__pb2.BatchDeleteAttachmentsResponse.FromString,
+                _registered_method=True)
 
 
 class AttachmentServiceServicer:
@@ -83,7 +93,8 @@ class AttachmentServiceServicer:
     def CreateAttachment(self, request, context):
         """Stores an attachment under (task_id, key), replacing the one that is there.
         A replacement keeps id, created_at and created_by; the type may change.
-        NOT_FOUND (TASK_NOT_FOUND) when the task does not exist.
+        NOT_FOUND (TASK_NOT_FOUND) when the task does not exist; ABORTED (CONFLICT,
+        with the current revision) when a condition of the request does not hold.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -107,7 +118,8 @@ class AttachmentServiceServicer:
 
     def DeleteAttachment(self, request, context):
         """Deletes an attachment, content and all. It cannot be undone.
-        NOT_FOUND (TASK_NOT_FOUND, ATTACHMENT_NOT_FOUND).
+        NOT_FOUND (TASK_NOT_FOUND, ATTACHMENT_NOT_FOUND); ABORTED (CONFLICT, with
+        the current revision) when a condition of the request does not hold.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -116,6 +128,26 @@ class AttachmentServiceServicer:
     def BatchGetAttachments(self, request, context):
         """Reads up to 100 attachments of any tasks in one round trip, in the order of
         the request. One that is missing fails the whole call with NOT_FOUND.
+        With allow_missing it is answered as missing instead.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchCreateAttachments(self, request, context):
+        """Stores up to 100 attachments in any tasks, in one round trip to each store.
+        A bad parameter in one refuses all, and nothing is stored. Otherwise each is
+        stored, or fails, by itself, and the answer tells which.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchDeleteAttachments(self, request, context):
+        """Deletes up to 100 attachments of any tasks in one round trip to each store.
+        A bad parameter in one refuses all, and nothing is deleted. Otherwise each is
+        deleted, or fails, by itself, and the answer tells which. Each counts for
+        the rate limit of DeleteAttachment.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -148,6 +180,16 @@ def add_AttachmentServiceServicer_to_server(servicer, server):
                     servicer.BatchGetAttachments,
                     request_deserializer=affix_dot_v1_dot_attachments__pb2.BatchGetAttachmentsRequest.FromString,
                     response_serializer=affix_dot_v1_dot_attachments__pb2.BatchGetAttachmentsResponse.SerializeToString,
+            ),
+            'BatchCreateAttachments': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchCreateAttachments,
+                    request_deserializer=affix_dot_v1_dot_attachments__pb2.BatchCreateAttachmentsRequest.FromString,
+                    response_serializer=affix_dot_v1_dot_attachments__pb2.BatchCreateAttachmentsResponse.SerializeToString,
+            ),
+            'BatchDeleteAttachments': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchDeleteAttachments,
+                    request_deserializer=affix_dot_v1_dot_attachments__pb2.BatchDeleteAttachmentsRequest.FromString,
+                    response_serializer=affix_dot_v1_dot_attachments__pb2.BatchDeleteAttachmentsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -293,6 +335,60 @@ class AttachmentService:
             '/affix.v1.AttachmentService/BatchGetAttachments',
             affix_dot_v1_dot_attachments__pb2.BatchGetAttachmentsRequest.SerializeToString,
             affix_dot_v1_dot_attachments__pb2.BatchGetAttachmentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchCreateAttachments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/affix.v1.AttachmentService/BatchCreateAttachments',
+            affix_dot_v1_dot_attachments__pb2.BatchCreateAttachmentsRequest.SerializeToString,
+            affix_dot_v1_dot_attachments__pb2.BatchCreateAttachmentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchDeleteAttachments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/affix.v1.AttachmentService/BatchDeleteAttachments',
+            affix_dot_v1_dot_attachments__pb2.BatchDeleteAttachmentsRequest.SerializeToString,
+            affix_dot_v1_dot_attachments__pb2.BatchDeleteAttachmentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

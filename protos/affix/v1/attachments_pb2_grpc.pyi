@@ -44,7 +44,8 @@ class AttachmentServiceStub:
     CreateAttachment: _grpc.UnaryUnaryMultiCallable[_attachments_pb2.CreateAttachmentRequest, _attachments_pb2.CreateAttachmentResponse]
     """Stores an attachment under (task_id, key), replacing the one that is there.
     A replacement keeps id, created_at and created_by; the type may change.
-    NOT_FOUND (TASK_NOT_FOUND) when the task does not exist.
+    NOT_FOUND (TASK_NOT_FOUND) when the task does not exist; ABORTED (CONFLICT,
+    with the current revision) when a condition of the request does not hold.
     """
     GetAttachment: _grpc.UnaryUnaryMultiCallable[_attachments_pb2.GetAttachmentRequest, _attachments_pb2.GetAttachmentResponse]
     """Reads one attachment.
@@ -56,11 +57,24 @@ class AttachmentServiceStub:
     """
     DeleteAttachment: _grpc.UnaryUnaryMultiCallable[_attachments_pb2.DeleteAttachmentRequest, _attachments_pb2.DeleteAttachmentResponse]
     """Deletes an attachment, content and all. It cannot be undone.
-    NOT_FOUND (TASK_NOT_FOUND, ATTACHMENT_NOT_FOUND).
+    NOT_FOUND (TASK_NOT_FOUND, ATTACHMENT_NOT_FOUND); ABORTED (CONFLICT, with
+    the current revision) when a condition of the request does not hold.
     """
     BatchGetAttachments: _grpc.UnaryUnaryMultiCallable[_attachments_pb2.BatchGetAttachmentsRequest, _attachments_pb2.BatchGetAttachmentsResponse]
     """Reads up to 100 attachments of any tasks in one round trip, in the order of
     the request. One that is missing fails the whole call with NOT_FOUND.
+    With allow_missing it is answered as missing instead.
+    """
+    BatchCreateAttachments: _grpc.UnaryUnaryMultiCallable[_attachments_pb2.BatchCreateAttachmentsRequest, _attachments_pb2.BatchCreateAttachmentsResponse]
+    """Stores up to 100 attachments in any tasks, in one round trip to each store.
+    A bad parameter in one refuses all, and nothing is stored. Otherwise each is
+    stored, or fails, by itself, and the answer tells which.
+    """
+    BatchDeleteAttachments: _grpc.UnaryUnaryMultiCallable[_attachments_pb2.BatchDeleteAttachmentsRequest, _attachments_pb2.BatchDeleteAttachmentsResponse]
+    """Deletes up to 100 attachments of any tasks in one round trip to each store.
+    A bad parameter in one refuses all, and nothing is deleted. Otherwise each is
+    deleted, or fails, by itself, and the answer tells which. Each counts for
+    the rate limit of DeleteAttachment.
     """
 
 @_typing.type_check_only
@@ -79,7 +93,8 @@ class AttachmentServiceAsyncStub(AttachmentServiceStub):
     CreateAttachment: _aio.UnaryUnaryMultiCallable[_attachments_pb2.CreateAttachmentRequest, _attachments_pb2.CreateAttachmentResponse]  # type: ignore[assignment]
     """Stores an attachment under (task_id, key), replacing the one that is there.
     A replacement keeps id, created_at and created_by; the type may change.
-    NOT_FOUND (TASK_NOT_FOUND) when the task does not exist.
+    NOT_FOUND (TASK_NOT_FOUND) when the task does not exist; ABORTED (CONFLICT,
+    with the current revision) when a condition of the request does not hold.
     """
     GetAttachment: _aio.UnaryUnaryMultiCallable[_attachments_pb2.GetAttachmentRequest, _attachments_pb2.GetAttachmentResponse]  # type: ignore[assignment]
     """Reads one attachment.
@@ -91,11 +106,24 @@ class AttachmentServiceAsyncStub(AttachmentServiceStub):
     """
     DeleteAttachment: _aio.UnaryUnaryMultiCallable[_attachments_pb2.DeleteAttachmentRequest, _attachments_pb2.DeleteAttachmentResponse]  # type: ignore[assignment]
     """Deletes an attachment, content and all. It cannot be undone.
-    NOT_FOUND (TASK_NOT_FOUND, ATTACHMENT_NOT_FOUND).
+    NOT_FOUND (TASK_NOT_FOUND, ATTACHMENT_NOT_FOUND); ABORTED (CONFLICT, with
+    the current revision) when a condition of the request does not hold.
     """
     BatchGetAttachments: _aio.UnaryUnaryMultiCallable[_attachments_pb2.BatchGetAttachmentsRequest, _attachments_pb2.BatchGetAttachmentsResponse]  # type: ignore[assignment]
     """Reads up to 100 attachments of any tasks in one round trip, in the order of
     the request. One that is missing fails the whole call with NOT_FOUND.
+    With allow_missing it is answered as missing instead.
+    """
+    BatchCreateAttachments: _aio.UnaryUnaryMultiCallable[_attachments_pb2.BatchCreateAttachmentsRequest, _attachments_pb2.BatchCreateAttachmentsResponse]  # type: ignore[assignment]
+    """Stores up to 100 attachments in any tasks, in one round trip to each store.
+    A bad parameter in one refuses all, and nothing is stored. Otherwise each is
+    stored, or fails, by itself, and the answer tells which.
+    """
+    BatchDeleteAttachments: _aio.UnaryUnaryMultiCallable[_attachments_pb2.BatchDeleteAttachmentsRequest, _attachments_pb2.BatchDeleteAttachmentsResponse]  # type: ignore[assignment]
+    """Deletes up to 100 attachments of any tasks in one round trip to each store.
+    A bad parameter in one refuses all, and nothing is deleted. Otherwise each is
+    deleted, or fails, by itself, and the answer tells which. Each counts for
+    the rate limit of DeleteAttachment.
     """
 
 class AttachmentServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -117,7 +145,8 @@ class AttachmentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_attachments_pb2.CreateAttachmentResponse, _abc.Awaitable[_attachments_pb2.CreateAttachmentResponse]]:
         """Stores an attachment under (task_id, key), replacing the one that is there.
         A replacement keeps id, created_at and created_by; the type may change.
-        NOT_FOUND (TASK_NOT_FOUND) when the task does not exist.
+        NOT_FOUND (TASK_NOT_FOUND) when the task does not exist; ABORTED (CONFLICT,
+        with the current revision) when a condition of the request does not hold.
         """
 
     @_abc_1.abstractmethod
@@ -147,7 +176,8 @@ class AttachmentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_attachments_pb2.DeleteAttachmentResponse, _abc.Awaitable[_attachments_pb2.DeleteAttachmentResponse]]:
         """Deletes an attachment, content and all. It cannot be undone.
-        NOT_FOUND (TASK_NOT_FOUND, ATTACHMENT_NOT_FOUND).
+        NOT_FOUND (TASK_NOT_FOUND, ATTACHMENT_NOT_FOUND); ABORTED (CONFLICT, with
+        the current revision) when a condition of the request does not hold.
         """
 
     @_abc_1.abstractmethod
@@ -158,6 +188,30 @@ class AttachmentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_attachments_pb2.BatchGetAttachmentsResponse, _abc.Awaitable[_attachments_pb2.BatchGetAttachmentsResponse]]:
         """Reads up to 100 attachments of any tasks in one round trip, in the order of
         the request. One that is missing fails the whole call with NOT_FOUND.
+        With allow_missing it is answered as missing instead.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchCreateAttachments(
+        self,
+        request: _attachments_pb2.BatchCreateAttachmentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_attachments_pb2.BatchCreateAttachmentsResponse, _abc.Awaitable[_attachments_pb2.BatchCreateAttachmentsResponse]]:
+        """Stores up to 100 attachments in any tasks, in one round trip to each store.
+        A bad parameter in one refuses all, and nothing is stored. Otherwise each is
+        stored, or fails, by itself, and the answer tells which.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchDeleteAttachments(
+        self,
+        request: _attachments_pb2.BatchDeleteAttachmentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_attachments_pb2.BatchDeleteAttachmentsResponse, _abc.Awaitable[_attachments_pb2.BatchDeleteAttachmentsResponse]]:
+        """Deletes up to 100 attachments of any tasks in one round trip to each store.
+        A bad parameter in one refuses all, and nothing is deleted. Otherwise each is
+        deleted, or fails, by itself, and the answer tells which. Each counts for
+        the rate limit of DeleteAttachment.
         """
 
 def add_AttachmentServiceServicer_to_server(servicer: AttachmentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -89,30 +89,6 @@ TASK_ORDER_BY_ASSIGNED_TO: TaskOrderBy.ValueType  # 5
 """Who it is assigned to; unassigned tasks come last in either direction."""
 Global___TaskOrderBy: _TypeAlias = TaskOrderBy  # noqa: Y015
 
-class _SortOrder:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _SortOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SortOrder.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    SORT_ORDER_UNSPECIFIED: _SortOrder.ValueType  # 0
-    """Not said: the method's default."""
-    SORT_ORDER_ASC: _SortOrder.ValueType  # 1
-    """Smallest, oldest first."""
-    SORT_ORDER_DESC: _SortOrder.ValueType  # 2
-    """Largest, newest first."""
-
-class SortOrder(_SortOrder, metaclass=_SortOrderEnumTypeWrapper):
-    """Which way a list is ordered."""
-
-SORT_ORDER_UNSPECIFIED: SortOrder.ValueType  # 0
-"""Not said: the method's default."""
-SORT_ORDER_ASC: SortOrder.ValueType  # 1
-"""Smallest, oldest first."""
-SORT_ORDER_DESC: SortOrder.ValueType  # 2
-"""Largest, newest first."""
-Global___SortOrder: _TypeAlias = SortOrder  # noqa: Y015
-
 @_typing.final
 class Task(_message.Message):
     """A task as it is stored."""
@@ -440,7 +416,7 @@ class ListTasksRequest(_message.Message):
     """How many to pass over, 0 or more; 0 when absent."""
     order_by: Global___TaskOrderBy.ValueType
     """What to order by; createdAt when unspecified."""
-    order: Global___SortOrder.ValueType
+    order: _attachments_pb2.SortOrder.ValueType
     """Which way; descending when unspecified."""
     def __init__(
         self,
@@ -451,7 +427,7 @@ class ListTasksRequest(_message.Message):
         limit: _builtins.int | None = ...,
         offset: _builtins.int | None = ...,
         order_by: Global___TaskOrderBy.ValueType = ...,
-        order: Global___SortOrder.ValueType = ...,
+        order: _attachments_pb2.SortOrder.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_assigned_to", b"_assigned_to", "_limit", b"_limit", "_offset", b"_offset", "_priority", b"_priority", "assigned_to", b"assigned_to", "limit", b"limit", "offset", b"offset", "priority", b"priority"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...

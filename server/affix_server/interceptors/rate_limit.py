@@ -1,7 +1,7 @@
 """Refuses the calls of a caller that has used up the limit of a method.
 
 Every call that arrives is counted, before it is decoded and validated and whatever comes of it; only a call that is
-refused here is not. What the shim itself refuses never arrives.
+refused here is not. The items of a batch of writes are counted one by one. What the shim itself refuses never arrives.
 """
 
 from __future__ import annotations
@@ -15,24 +15,35 @@ from limits import RateLimitItem
 from affix_server.calls import Behavior, CallContext, Interceptor, Method
 from affix_server.rate_limits import RateLimits
 from affix_server.services.caller import INSTANCE_ID
-from affix_server.validation import MAX_NAME
+from affix_server.validation import MAX_BATCH, MAX_NAME
+
+# The items of these count as calls of the method that does the same for one.
+_ITEMS = {"BatchCreateAttachments": "CreateAttachment", "BatchDeleteAttachments": "DeleteAttachment"}
 
 
 def limit_rate(limits: Mapping[str, RateLimitItem], windows: RateLimits) -> Interceptor:
     """Make the interceptor, which raises RateLimitedError; methods without a limit in `limits` are left as they are."""
 
     def intercept(method: Method, behavior: Behavior) -> Behavior:
-        limit = limits.get(method.name)
+        counted = _ITEMS.get(method.name, method.name)
+        limit = limits.get(counted)
         if limit is None:
             return behavior
 
         async def limited(request: Any, context: CallContext) -> Any:
-            await windows.count(limit, method.name, caller(context))
+            calls = _items(request) if method.name in _ITEMS else 1
+            await windows.count(limit, calls, counted, caller(context))
             return await behavior(request, context)
 
         return limited
 
     return intercept
+
+
+def _items(request: Any) -> int:
+    """Return how many calls a batch stands for: one, if it is none that will be done."""
+    items = getattr(request, "requests", ())
+    return len(items) if 0 < len(items) <= MAX_BATCH else 1
 
 
 def caller(context: CallContext) -> str:

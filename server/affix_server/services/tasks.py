@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from affix.v1 import attachments_pb2
 from affix.v1 import tasks_pb2 as pb
 from affix_server import codec
 from affix_server.calls import CallContext
@@ -83,7 +84,8 @@ class TaskServicer:
         order_by = codec.decode_order_by(request.order_by)
         if order_by is None and request.order_by != pb.TASK_ORDER_BY_UNSPECIFIED:
             checks.fail("order_by", "must be one of createdAt, updatedAt, priority, status, assignedTo")
-        if request.order not in {pb.SORT_ORDER_UNSPECIFIED, pb.SORT_ORDER_ASC, pb.SORT_ORDER_DESC}:
+        order = codec.decode_order(request.order, attachments_pb2.SORT_ORDER_DESC)
+        if order is None:
             checks.fail("order", "must be asc or desc")
         if request.HasField("assigned_to"):
             checks.name(request.assigned_to, "assigned_to")
@@ -100,7 +102,7 @@ class TaskServicer:
             limit=limit,
             offset=request.offset,
             order_by=order_by or TaskOrderBy.CREATED_AT,
-            descending=request.order != pb.SORT_ORDER_ASC,
+            descending=order == attachments_pb2.SORT_ORDER_DESC,
         )
         return codec.encode_task_page(await self._tasks.list(query))
 

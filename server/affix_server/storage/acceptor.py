@@ -14,6 +14,7 @@ from affix_server.errors import (
     StorageUnavailableError,
     TaskNotFoundError,
 )
+from affix_server.storage.conditions import require
 from affix_server.storage.entries import Entry, Pending, TaskTombstone, Tombstone, Write, random_suffix
 from affix_server.storage.events import attachment_event
 from affix_server.storage.postgres.database import Database
@@ -48,8 +49,8 @@ class Acceptor:
 
         `fault` says why Postgres could not be asked. It is raised when only Postgres could
         tell: whether the task exists, what a deletion would delete, or whether the write took
-        effect before another followed it. Raises TaskNotFoundError and AttachmentNotFoundError where
-        Redis is sure.
+        effect before another followed it. Raises TaskNotFoundError, AttachmentNotFoundError and
+        ConflictError where Redis is sure.
         """
         async for _ in self.turns(fault):
             seen = await self._pending.look(write.ref)
@@ -93,13 +94,17 @@ class Acceptor:
         held_revision = held.revision if held is not None else 0
         revision = self.revision(seen.now_us, held_revision, seen.task.revision)
         now_ms = seen.now_us // 1000
+        if write.condition and held is None and not seen.denied:
+            raise as_failure(fault)
         gone = isinstance(held, Tombstone) or (held is None and seen.denied)
         if write.content is None:
             if gone:
                 raise AttachmentNotFoundError(ref.task_id, ref.key)
             if not isinstance(held, Attachment):
                 raise as_failure(fault)
+            require(write.condition, ref, held)
             return Pending(ref, Tombstone(ref, held.id, now_ms, revision), write.written_by, provisional=False)
+        require(write.condition, ref, held)
         live = held if isinstance(held, Attachment) else None
         entry = Attachment(
             id=live.id if live else f"ta-{now_ms}-{random_suffix(9)}",

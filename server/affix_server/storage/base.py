@@ -18,8 +18,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from affix_server.domain import (
+    ALWAYS,
     Attachment,
-    AttachmentType,
+    Condition,
     Content,
     CountedTask,
     Created,
@@ -27,6 +28,7 @@ from affix_server.domain import (
     DeletedTask,
     NewTask,
     Page,
+    Query,
     Ref,
     TaskChanges,
     TaskPage,
@@ -41,10 +43,11 @@ RESULT_KEY = "result"
 class Attachments(Protocol):
     """Attachments by (task, key)."""
 
-    async def create(self, ref: Ref, content: Content, created_by: str) -> Created:
-        """Store content under a key, replacing what is there.
+    async def create(self, ref: Ref, content: Content, created_by: str, condition: Condition = ALWAYS) -> Created:
+        """Store content under a key, replacing what is there, if a condition holds.
 
-        A replacement keeps id, created_at and created_by. Raises TaskNotFoundError.
+        A replacement keeps id, created_at and created_by. Raises TaskNotFoundError, and
+        ConflictError with the current revision, 0 for no attachment.
         """
         ...
 
@@ -52,25 +55,29 @@ class Attachments(Protocol):
         """Read one. Raises TaskNotFoundError, AttachmentNotFoundError."""
         ...
 
-    async def batch_get(self, refs: Sequence[Ref]) -> Sequence[Attachment]:
+    async def batch_get(self, refs: Sequence[Ref], *, allow_missing: bool = False) -> Sequence[Attachment | None]:
         """Read several, in order.
 
-        Raises TaskNotFoundError or AttachmentNotFoundError for the first that is missing.
+        Raises TaskNotFoundError or AttachmentNotFoundError for the first that is missing, unless
+        `allow_missing` asks for None in its place.
         Raises InvalidParamsError, without having read the contents, when the
         answer would exceed the size limit.
         """
         ...
 
-    async def list(self, task_id: str, type_: AttachmentType | None, limit: int, offset: int) -> Page:
-        """Read a page in (created_at, key) order; `total_count` and `has_more` are exact.
+    async def list(self, query: Query) -> Page:
+        """Read a page; `total_count` and `has_more` are exact.
 
         Raises TaskNotFoundError, and InvalidParamsError, without having read
         the contents, when the answer would exceed the size limit.
         """
         ...
 
-    async def delete(self, ref: Ref, deleted_by: str) -> Deleted:
-        """Delete one, content and all. Raises TaskNotFoundError, AttachmentNotFoundError."""
+    async def delete(self, ref: Ref, deleted_by: str, condition: Condition = ALWAYS) -> Deleted:
+        """Delete one, content and all, if a condition holds.
+
+        Raises TaskNotFoundError, AttachmentNotFoundError, and ConflictError with the current revision.
+        """
         ...
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
-from affix_server.domain import Attachment, AttachmentType, Content, Ref, Task
+from affix_server.domain import ALWAYS, Attachment, AttachmentType, Condition, Content, Ref, Task
 
 _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -42,6 +42,7 @@ class Write:
     ref: Ref
     content: Content | None
     written_by: str
+    condition: Condition = ALWAYS
 
 
 @dataclass(frozen=True, slots=True)

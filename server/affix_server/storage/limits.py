@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from affix_server.domain import Attachment, Content, JsonContent, MarkdownContent, TextContent, UrlContent
+from affix_server.domain import Attachment, Content, JsonContent, MarkdownContent, Summary, TextContent, UrlContent
 from affix_server.errors import InvalidParamsError, Violation
 from affix_server.storage.entries import Entry, TooLarge
 
@@ -19,7 +19,7 @@ def content_bytes(content: Content | None) -> int:
             return 0
 
 
-def content_size(found: Entry | TooLarge | None) -> int:
+def content_size(found: Entry | Summary | TooLarge | None) -> int:
     """Return the size of what was found, whether it was sent along or not."""
     match found:
         case Attachment():

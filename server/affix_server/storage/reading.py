@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from itertools import pairwise
 
 from prometheus_client import CollectorRegistry, Counter
 
-from affix_server.domain import Attachment, AttachmentType, Page, Ref
+from affix_server.domain import Attachment, Page, Query, Ref, Summary
 from affix_server.errors import (
     AttachmentNotFoundError,
     StorageUnavailableError,
@@ -17,7 +17,7 @@ from affix_server.errors import (
 from affix_server.storage.drainer import Drainer
 from affix_server.storage.entries import TaskTombstone, Tombstone, TooLarge
 from affix_server.storage.limits import answer_budget, content_size, require_room
-from affix_server.storage.postgres.attachments import NO_LIMIT, AttachmentTable, Row, Rows
+from affix_server.storage.postgres.attachments import NO_LIMIT, AttachmentTable, Row, Rows, SummaryRow
 from affix_server.storage.redis.cache import Cache, Found, TaskMarks
 from affix_server.storage.redis.intents import Intents
 from affix_server.storage.redis.task_cache import TaskCache
@@ -64,16 +64,17 @@ class AttachmentReading:
         """See storage.base.Attachments."""
         return await self._trust.redis_first(lambda: self._get(ref), lambda: self._get_past_redis(ref))
 
-    async def batch_get(self, refs: Sequence[Ref]) -> Sequence[Attachment]:
+    async def batch_get(self, refs: Sequence[Ref], *, allow_missing: bool = False) -> Sequence[Attachment | None]:
         """See storage.base.Attachments."""
-        return await self._trust.redis_first(lambda: self._batch_get(refs), lambda: self._batch_get_past_redis(refs))
+        rows = await self._trust.redis_first(lambda: self._batch_get(refs), lambda: self._batch_get_past_redis(refs))
+        if allow_missing:
+            return [row.entry if isinstance(row.entry, Attachment) else None for row in rows]
+        return [_existing(ref, row) for ref, row in zip(refs, rows, strict=True)]
 
-    async def list(self, task_id: str, type_: AttachmentType | None, limit: int, offset: int) -> Page:
+    async def list(self, query: Query) -> Page:
         """See storage.base.Attachments."""
-        return await self._trust.redis_first(
-            lambda: self._list(task_id, type_, limit, offset),
-            lambda: self._table.page(task_id, type_, limit, offset, answer_budget(self._max_message_bytes, limit)),
-        )
+        budget = answer_budget(self._max_message_bytes, query.limit)
+        return await self._trust.redis_first(lambda: self._list(query, budget), lambda: self._table.page(query, budget))
 
     # Through Redis
 
@@ -86,7 +87,8 @@ class AttachmentReading:
             self._hits.inc()
             return entry
         if isinstance(entry, Tombstone):
-            await self._require_task(ref)
+            if not await self._task_exists(ref):
+                raise TaskNotFoundError(ref.task_id)
             raise AttachmentNotFoundError(ref.task_id, ref.key)
         self._misses.inc()
         return _existing(ref, await self._loads.run(ref, lambda: self._load(ref)))
@@ -121,42 +123,56 @@ class AttachmentReading:
         """Before Postgres is asked, it is told what Redis knows better: which tasks there are."""
         await self._drainer.drain_all([Ref(task_id, "") for task_id in marks.pending])
 
-    async def _require_task(self, ref: Ref) -> None:
+    async def _task_exists(self, ref: Ref) -> bool:
         """Tell "no such attachment" from "no such task" where Redis has a tombstone."""
         task, _ = await self._task_cache.get(ref.task_id)
-        if isinstance(task, TaskTombstone):
-            raise TaskNotFoundError(ref.task_id)
         if task is None:
-            row = await self._loads.run(ref, lambda: self._load(ref))
-            if not row.task_exists:
-                raise TaskNotFoundError(ref.task_id)
+            return (await self._loads.run(ref, lambda: self._load(ref))).task_exists
+        return not isinstance(task, TaskTombstone)
 
-    async def _batch_get(self, refs: Sequence[Ref]) -> Sequence[Attachment]:
+    async def _batch_get(self, refs: Sequence[Ref]) -> Sequence[Row]:
         distinct = list(dict.fromkeys(refs))
         budget = answer_budget(self._max_message_bytes, len(refs))
         found = await self._cache.batch_get(distinct, budget // len(refs))
         rows = await self._complete(distinct, found, budget, "requests")
         for ref, row in rows.items():
-            if isinstance(row.entry, Tombstone):
-                await self._require_task(ref)
-        return [_existing(ref, rows[ref]) for ref in refs]
+            if isinstance(row.entry, Tombstone) and row.task_exists and not await self._task_exists(ref):
+                rows[ref] = Row(task_exists=False, entry=None)
+        return [rows[ref] for ref in refs]
 
-    async def _list(self, task_id: str, type_: AttachmentType | None, limit: int, offset: int) -> Page:
-        budget = answer_budget(self._max_message_bytes, limit)
+    async def _list(self, query: Query, budget: int) -> Page:
+        task_id = query.task_id
         for _ in range(_LIST_ATTEMPTS):
-            page = await self._cache.page(task_id, type_, limit, offset, budget // limit)
+            page = await self._cache.page(query, budget // query.limit)
             if page is None:
                 await self._builds.run(task_id, lambda: self._build_index(task_id))
                 continue
             refs = [Ref(task_id, key) for key in page.keys]
-            rows = await self._complete(refs, page.entries, budget, "limit")
-            if not await self._agrees(task_id, type_, rows):
+            rows = await self._listed(query, dict(zip(refs, page.entries, strict=True)), budget)
+            if not await self._agrees(query, rows):
                 continue
-            attachments = tuple(_existing(ref, rows[ref]) for ref in refs)
-            if any(one.created_at > two.created_at for one, two in pairwise(attachments)):
+            found = tuple(one for one in (rows[ref].entry for ref in refs) if isinstance(one, Attachment | Summary))
+            in_order = reversed(found) if query.descending else found
+            if any(one.created_at > two.created_at for one, two in pairwise(in_order)):
                 continue  # one was deleted and made again since the index was read
-            return Page(attachments, page.total_count, has_more=offset + len(refs) < page.total_count)
+            return Page(found, page.total_count, has_more=query.offset + len(refs) < page.total_count)
         raise StorageUnavailableError("List changed too fast to be read")
+
+    async def _listed(self, query: Query, found: Mapping[Ref, Found], budget: int) -> Mapping[Ref, Row | SummaryRow]:
+        """Fetch what an index named and Redis did not have."""
+        if not query.summaries:
+            return await self._complete(list(found), list(found.values()), budget, "limit")
+        rows = {
+            ref: SummaryRow(task_exists=True, entry=one)
+            for ref, one in found.items()
+            if isinstance(one, Summary | Tombstone)
+        }
+        missing = [ref for ref in found if ref not in rows]
+        self._hits.inc(len(rows))
+        self._misses.inc(len(missing))
+        if missing:
+            rows |= dict(zip(missing, await self._table.summaries(missing), strict=True))
+        return rows
 
     async def _build_index(self, task_id: str) -> bool:
         """Build a task's indexes whole, from Postgres; whoever asked looks again whether they are there."""
@@ -167,16 +183,16 @@ class AttachmentReading:
         async with aclosing(self._table.index(task_id)) as chunks:
             return await self._cache.build_index(task_id, chunks)
 
-    async def _agrees(self, task_id: str, type_: AttachmentType | None, rows: dict[Ref, Row]) -> bool:
+    async def _agrees(self, query: Query, rows: Mapping[Ref, Row | SummaryRow]) -> bool:
         """Tell whether what an index named is there; if not, it is mended and the list is to be read again."""
         for row in rows.values():
             if not row.task_exists:
-                raise TaskNotFoundError(task_id)
-            if not isinstance(row.entry, Attachment):
+                raise TaskNotFoundError(query.task_id)
+            if not isinstance(row.entry, Attachment | Summary):
                 # An index that names what is not there is not to be believed.
-                await self._cache.forget_indexes(task_id)
+                await self._cache.forget_indexes(query.task_id)
                 return False
-            if type_ is not None and row.entry.content.type is not type_:
+            if query.type not in {None, row.entry.type}:
                 return False
         return True
 
@@ -190,7 +206,7 @@ class AttachmentReading:
                 missing.append(ref)
             elif isinstance(entry, TooLarge):
                 large[ref] = entry.size
-            else:
+            elif isinstance(entry, Attachment | Tombstone):
                 rows[ref] = Row(task_exists=True, entry=entry)
         self._hits.inc(len(rows) + len(large))
         held = sum(content_size(row.entry) for row in rows.values()) + sum(large.values())
@@ -213,12 +229,12 @@ class AttachmentReading:
     async def _get_past_redis(self, ref: Ref) -> Attachment:
         return _existing(ref, (await self._table.read((ref,), NO_LIMIT)).rows[0])
 
-    async def _batch_get_past_redis(self, refs: Sequence[Ref]) -> Sequence[Attachment]:
+    async def _batch_get_past_redis(self, refs: Sequence[Ref]) -> Sequence[Row]:
         distinct, budget = list(dict.fromkeys(refs)), answer_budget(self._max_message_bytes, len(refs))
         read = await self._table.read(distinct, budget)
         require_room(read.total_bytes, budget, "requests")
         rows = dict(zip(distinct, read.rows, strict=True))
-        return [_existing(ref, rows[ref]) for ref in refs]
+        return [rows[ref] for ref in refs]
 
 
 def _existing(ref: Ref, row: Row) -> Attachment:

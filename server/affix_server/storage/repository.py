@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from affix_server.domain import Attachment, AttachmentType, Content, Created, Deleted, Page, Ref
+from affix_server.domain import ALWAYS, Attachment, Condition, Content, Created, Deleted, Page, Query, Ref
 from affix_server.errors import AttachmentNotFoundError, CircuitOpenError, TaskNotFoundError
 from affix_server.resilience import Circuit
 from affix_server.storage.entries import Tombstone, Write
@@ -33,18 +33,18 @@ class AttachmentRepository:
         """Wait until writes that outlived their callers are done."""
         await self._writing.close()
 
-    async def create(self, ref: Ref, content: Content, created_by: str) -> Created:
+    async def create(self, ref: Ref, content: Content, created_by: str, condition: Condition = ALWAYS) -> Created:
         """See storage.base.Attachments."""
-        done = await self._writing.write(Write(ref, content, created_by))
+        done = await self._writing.write(Write(ref, content, created_by, condition))
         self._reading.forget(ref)
         if not isinstance(done.entry, Attachment):
             raise TaskNotFoundError(ref.task_id)
         entry = done.entry
         return Created(entry.id, *ref, content.type, entry.created_at, entry.revision, pending=done.pending)
 
-    async def delete(self, ref: Ref, deleted_by: str) -> Deleted:
+    async def delete(self, ref: Ref, deleted_by: str, condition: Condition = ALWAYS) -> Deleted:
         """See storage.base.Attachments."""
-        done = await self._writing.write(Write(ref, None, deleted_by))
+        done = await self._writing.write(Write(ref, None, deleted_by, condition))
         self._reading.forget(ref)
         if not isinstance(done.entry, Tombstone):
             raise AttachmentNotFoundError(ref.task_id, ref.key)
@@ -55,14 +55,14 @@ class AttachmentRepository:
         """See storage.base.Attachments."""
         return await self._reading.get(ref)
 
-    async def batch_get(self, refs: Sequence[Ref]) -> Sequence[Attachment]:
+    async def batch_get(self, refs: Sequence[Ref], *, allow_missing: bool = False) -> Sequence[Attachment | None]:
         """See storage.base.Attachments."""
-        return await self._reading.batch_get(refs)
+        return await self._reading.batch_get(refs, allow_missing=allow_missing)
 
-    async def list(self, task_id: str, type_: AttachmentType | None, limit: int, offset: int) -> Page:
+    async def list(self, query: Query) -> Page:
         """See storage.base.Attachments."""
         try:
-            return await self._reading.list(task_id, type_, limit, offset)
+            return await self._reading.list(query)
         except CircuitOpenError:
             if self._empty_list_fallback and not self._redis_circuit.is_closed:
                 return Page((), 0, has_more=False, degraded=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from affix_server.domain import Ref
+from affix_server.domain import Attachment
 from affix_server.errors import CircuitOpenError, StorageUnavailableError, TaskNotFoundError
 from affix_server.storage.acceptor import Acceptor
+from affix_server.storage.conditions import conflict
 from affix_server.storage.drainer import Drainer
 from affix_server.storage.entries import Entry, Write
 from affix_server.storage.events import attachment_event
@@ -59,7 +60,7 @@ class AttachmentWriting:
     async def write(self, write: Write) -> Done:
         """Run a write to its end, even if its caller goes away: begun is begun.
 
-        Raises TaskNotFoundError, StorageUnavailableError.
+        Raises TaskNotFoundError, ConflictError, StorageUnavailableError.
         """
         return await self._writes.run(self._write(write))
 
@@ -81,31 +82,36 @@ class AttachmentWriting:
         except BaseException:
             self._intents.abandon(write.ref, begun.token)
             raise
-        return await self._publish(write, row, begun.token)
+        try:
+            return await self._publish(write, row, begun.token)
+        except BaseException:
+            self._intents.abandon(write.ref, begun.token)
+            raise
 
     async def _publish(self, write: Write, row: Row, token: str) -> Done:
         """Step 3; a Redis that fails now is made up for before it is believed again."""
-        try:
-            if row.entry is None:
-                await self._show_what_is_there(write.ref)
-                await self._cache.run(self._intents.end(write.ref, token))
-            else:
-                event = attachment_event(row.entry, write.written_by)
-                followed_by = [*announce(event), *self._intents.end(write.ref, token)]
-                await self._cache.publish(row.entry, token, followed_by)
-        except CacheUnavailableError:
-            if row.entry is not None:
-                self._trust.doubt()  # whatever it was that Redis said: it lacks this write
-                await self._trust.heard()
-        return _done(write, row)
-
-    async def _show_what_is_there(self, ref: Ref) -> None:
-        """Make "nothing to delete" true for readers: an earlier deletion may not have been published."""
-        (row,) = (await self._table.read((ref,), NO_LIMIT)).rows
         if row.entry is None:
-            await self._cache.forget(ref)
-        else:
-            await self._cache.republish([row.entry])
+            return await self._show_why_not(write, row, token)
+        event = attachment_event(row.entry, write.written_by)
+        try:
+            await self._cache.publish(row.entry, token, [*announce(event), *self._intents.end(write.ref, token)])
+        except CacheUnavailableError:
+            self._trust.doubt()  # whatever it was that Redis said: it lacks this write
+            await self._trust.heard()
+        return Done(row.entry)
+
+    async def _show_why_not(self, write: Write, row: Row, token: str) -> Done:
+        """Make true for readers why nothing was written: what keeps it from happening may not have been published."""
+        (there,) = (await self._table.read((write.ref,), NO_LIMIT)).rows
+        try:
+            if there.entry is None:
+                await self._cache.forget(write.ref)
+            else:
+                await self._cache.republish([there.entry])
+            await self._cache.run(self._intents.end(write.ref, token))
+        except CacheUnavailableError:
+            self._intents.abandon(write.ref, token)
+        return _undone(write, row, there)
 
     async def _write_past_redis(self, write: Write) -> Done:
         """While Redis is away: commit, and answer when nobody believes a Redis that lacks it."""
@@ -113,10 +119,16 @@ class AttachmentWriting:
             row = await self._writer.commit(write)
             if row.entry is not None:
                 await self._trust.heard()
-        return _done(write, row)
+                return Done(row.entry)
+        (there,) = (await self._table.read((write.ref,), NO_LIMIT)).rows
+        return _undone(write, row, there)
 
 
-def _done(write: Write, row: Row) -> Done:
+def _undone(write: Write, row: Row, there: Row) -> Done:
+    """Say why nothing was written, `there` being what was found afterwards."""
     if not row.task_exists:
         raise TaskNotFoundError(write.ref.task_id)
-    return Done(row.entry)
+    live = isinstance(there.entry, Attachment)
+    if write.condition and (live or write.content is not None):
+        raise conflict(write.ref, there.entry.revision if live and there.entry is not None else None)
+    return Done(None)

@@ -6,12 +6,13 @@ mechanism that nobody needs, or a test that is missing.
 
 from __future__ import annotations
 
-from tests.resilience.mutations import in_background, in_postgres, in_redis, in_servers, of_tasks
+from tests.resilience.mutations import in_background, in_doubt, in_postgres, in_redis, in_servers, of_tasks
 from tests.resilience.mutations.patching import Mutation
 
 MUTATIONS: tuple[Mutation, ...] = (
     *in_redis.MUTATIONS,
     *in_postgres.MUTATIONS,
+    *in_doubt.MUTATIONS,
     *in_servers.MUTATIONS,
     *of_tasks.MUTATIONS,
     *in_background.MUTATIONS,

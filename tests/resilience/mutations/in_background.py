@@ -8,7 +8,7 @@ from affix_server.storage.reading import AttachmentReading
 from affix_server.storage.reconciler import Reconciler
 from affix_server.storage.redis.connection import Connection
 from affix_server.storage.single_flight import SingleFlight
-from affix_server.storage.writing import AttachmentWriting
+from affix_server.storage.writing import AttachmentWriting, Done
 from tests.resilience.mutations.in_servers import _fly_alone, _nothing, _purge_in_doubt, _without_fuse
 from tests.resilience.mutations.patching import Mutation, replaced
 from tests.resilience.scenarios import deletion, doubt, forward, freezing, lists
@@ -16,7 +16,7 @@ from tests.resilience.scenarios import deletion, doubt, forward, freezing, lists
 MUTATIONS = (
     Mutation(
         "a deletion of nothing does not look why",
-        replaced(AttachmentWriting, "_show_what_is_there", _nothing()),
+        replaced(AttachmentWriting, "_show_why_not", _nothing(Done(None))),
         (forward.nothing_to_delete_is_nothing_to_read,),
     ),
     Mutation(

@@ -6,7 +6,7 @@ from typing import Any
 
 from affix_server.storage.postgres import attachments
 from tests.resilience.mutations.patching import Mutation, replaced, sql
-from tests.resilience.scenarios import deletion, draining, identity
+from tests.resilience.scenarios import conditions, deletion, draining, identity
 
 _write_attachments = attachments.write_attachments
 _CLOCK = "extract(epoch FROM clock_timestamp()) * 1000000"
@@ -51,6 +51,11 @@ MUTATIONS = (
         "the fence does not look at the clock in the end",
         sql("_WRITE", (f"AND {_CLOCK} < $14", "")),
         (deletion.a_statement_that_waited_too_long_does_nothing,),
+    ),
+    Mutation(
+        "Postgres does not look at conditions",
+        sql("_WRITE", ("AND (NOT $16 OR EXISTS (", "AND ($16::bool IS NOT NULL OR EXISTS (")),
+        (conditions.a_revision_that_has_gone_by_is_none_any_more, conditions.what_is_no_longer_absent_is_not_created),
     ),
     Mutation(
         "drain without comparing revisions",

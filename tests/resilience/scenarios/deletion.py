@@ -202,3 +202,33 @@ async def _old_tombstone(world: Pair) -> Ref:
     await world.storage.attachments.delete(ref, "a")
     await world.sql.execute("UPDATE task_attachments SET deleted_at = now() - interval '11 minutes'")
     return ref
+
+
+async def the_content_of_what_was_deleted_is_nowhere(world: Pair) -> None:
+    """Deleted directly, and without Postgres: neither store holds it in any form once that is settled."""
+    direct, pending = await world.refs("direct", "pending")
+    for ref in (direct, pending):
+        await world.put(ref, f"{_PLANTED} of {ref.key}")
+        await world.storage.attachments.get(ref)
+    assert await _found(world) == {"direct", "pending"}
+    await world.storage.attachments.delete(direct, "a")
+    assert await _found(world) == {"pending"}
+    with postgres_refused(world.storage):
+        assert (await world.storage.attachments.delete(pending, "a")).pending
+    await drained(world, pending)
+    assert await _found(world) == set()
+
+
+_PLANTED = "planted text"
+_READ = {"hash": "hgetall", "stream": "xrange", "set": "smembers", "string": "get", "list": "lrange", "zset": "zrange"}
+
+
+async def _found(world: Pair) -> set[str]:
+    """Look through all of both stores for contents with the secret."""
+    held = [str(record["row"]) for record in await world.sql.fetch("SELECT a::text AS row FROM task_attachments a")]
+    held += [str(record["row"]) for record in await world.sql.fetch("SELECT t::text AS row FROM tasks t")]
+    for name in await world.redis.keys("*"):
+        kind = str(await world.redis.type(name))
+        whole = (0, -1) if kind in {"list", "zset"} else ()
+        held.append(str(await getattr(world.redis, _READ[kind])(name, *whole)))
+    return {key for key in ("direct", "pending") if any(f"{_PLANTED} of {key}" in text for text in held)}

@@ -6,6 +6,7 @@ import asyncio
 import time
 
 from affix_cli.embedded import EmbeddedPostgres, EmbeddedValkey
+from affix_server.domain import Query
 from affix_server.times import now_ms
 from tests.resilience.inside import interposed
 from tests.resilience.world import Pair, eventually, outcome, read
@@ -41,7 +42,7 @@ async def _calls_end(world: Pair, store: EmbeddedPostgres | EmbeddedValkey) -> N
                         read(world.storage, cold),
                         outcome(world.put(hot, "y")),
                         outcome(calls.delete(cold, "a")),
-                        outcome(calls.list(hot.task_id, None, 10, 0)),
+                        outcome(calls.list(Query(hot.task_id, limit=10))),
                         outcome(calls.batch_get([hot, cold])),
                         outcome(world.storage.tasks.get(hot.task_id)),
                     )

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractContextManager
 from unittest.mock import patch
 
+from affix_server.domain import Query
 from affix_server.storage.entries import IndexLine
 from affix_server.storage.postgres.attachments import AttachmentTable
 from tests.resilience.inside import Hook, interposed, postgres_refused
@@ -80,8 +81,8 @@ async def what_is_deleted_while_an_index_is_built_is_not_in_it(world: Pair) -> N
     await world.evict_indexes(keep.task_id)
     deletion = world.other.attachments.delete
     with _after_reading_an_index(world.storage.attachment_table, lambda: deletion(drop, "b")):
-        await world.storage.attachments.list(keep.task_id, None, 1, 0)
-    assert (await world.other.attachments.list(keep.task_id, None, 1, 0)).total_count == 1
+        await world.storage.attachments.list(Query(keep.task_id, limit=1))
+    assert (await world.other.attachments.list(Query(keep.task_id, limit=1))).total_count == 1
 
 
 async def an_index_lost_while_it_is_built_is_not_believed(world: Pair) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 
 import asyncpg
 
-from affix_server.domain import Attachment, AttachmentType, Page, Ref
+from affix_server.domain import Attachment, AttachmentType, Condition, Page, Query, Ref, Summary
 from affix_server.errors import StorageUnavailableError, TaskNotFoundError
 from affix_server.storage.entries import Entry, IndexLine, Pending, Tombstone, Write, random_suffix
 from affix_server.storage.limits import content_bytes, require_room
 from affix_server.storage.postgres.database import Connection, Database, statement
-from affix_server.storage.postgres.rows import content_columns, drain_columns, parse_entry
+from affix_server.storage.postgres.rows import content_columns, drain_columns, parse_entry, parse_summary
 from affix_server.storage.revisions import Revisions
 
 _WRITE = statement("write_attachments")
@@ -27,6 +27,8 @@ ORDER BY key LIMIT $3
 _INDEX_CHUNK = 1000
 # For what is read because it has to be, whatever its size.
 NO_LIMIT = 2**62
+# For what is read without its contents.
+NO_CONTENTS = -1
 _LIST = statement("list_attachments")
 _DRAIN = statement("drain_attachments")
 _SINCE = statement("attachments_since")
@@ -43,6 +45,14 @@ class Row:
     task_exists: bool
     entry: Entry | None
     updated_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryRow:
+    """What Postgres holds under a key, but for the content."""
+
+    task_exists: bool
+    entry: Summary | Tombstone | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +75,7 @@ class AttachmentTable:
         """Commit creates and deletes of different keys together; the rows are in their order.
 
         A row without an entry means that nothing was written: the task does not
-        exist, or there was nothing to delete. After StorageUnavailableError the
+        exist, there was nothing to delete, or a condition does not hold. After StorageUnavailableError the
         commit may or may not have happened, and for a while still may; after
         CircuitOpenError it has not.
         """
@@ -114,18 +124,32 @@ class AttachmentTable:
                 self._revisions.observe(row.entry.revision)
         return Rows(rows, total)
 
-    async def page(self, task_id: str, type_: AttachmentType | None, limit: int, offset: int, max_bytes: int) -> Page:
+    async def summaries(self, refs: Sequence[Ref]) -> list[SummaryRow]:
+        """Read by name, in order, without the contents."""
+        task_ids, keys = [ref.task_id for ref in refs], [ref.key for ref in refs]
+        records = await self._database.fetch(_READ, task_ids, keys, NO_CONTENTS)
+        return [
+            SummaryRow(record["task_exists"], parse_summary(ref, record) if record["found"] else None)
+            for ref, record in zip(refs, records, strict=True)
+        ]
+
+    async def page(self, query: Query, max_bytes: int) -> Page:
         """Read a page as storage.base.Attachments.list promises it. Raises TaskNotFoundError, InvalidParamsError."""
-        type_name = type_.value if type_ is not None else None
-        records = await self._database.fetch(_LIST, task_id, type_name, limit, offset, max_bytes)
+        type_ = query.type.value if query.type is not None else None
+        most = NO_CONTENTS if query.summaries else max_bytes
+        sql = _LIST.replace("/* direction */", "DESC" if query.descending else "ASC")
+        args = (query.task_id, type_, query.limit, query.offset, most, query.key_prefix)
+        records = await self._database.fetch(sql, *args)
         if not records[0]["task_exists"]:
-            raise TaskNotFoundError(task_id)
+            raise TaskNotFoundError(query.task_id)
         found = [record for record in records if record["id"] is not None]
-        require_room(int(found[0]["total_bytes"]) if found else 0, max_bytes, "limit")
-        entries = [parse_entry(Ref(task_id, record["key"]), record) for record in found]
-        attachments = tuple(entry for entry in entries if isinstance(entry, Attachment))
+        if found and not query.summaries:
+            require_room(int(found[0]["total_bytes"]), max_bytes, "limit")
+        parse = parse_summary if query.summaries else parse_entry
+        entries = [parse(Ref(query.task_id, record["key"]), record) for record in found]
+        attachments = tuple(entry for entry in entries if not isinstance(entry, Tombstone))
         total = records[0]["total"]
-        return Page(attachments, total, has_more=offset + len(attachments) < total)
+        return Page(attachments, total, has_more=query.offset + len(attachments) < total)
 
     async def index(self, task_id: str) -> AsyncGenerator[Sequence[IndexLine]]:
         """Read all keys of a task, some at a time; each part is as it is when it is read.
@@ -182,6 +206,8 @@ async def write_attachments(
         [write.written_by for write in writes],
         revisions.highest,
         fence,
+        [_required(write.condition) for write in writes],
+        any(write.condition for write in writes),
     )
     if any(record["too_late"] for record in records):
         raise StorageUnavailableError("Database answered too late")
@@ -190,6 +216,10 @@ async def write_attachments(
         if row.entry is not None:
             revisions.observe(row.entry.revision)
     return rows
+
+
+def _required(condition: Condition) -> int | None:
+    return 0 if condition.absent else condition.revision
 
 
 def _written(write: Write, record: asyncpg.Record) -> Row:

@@ -15,6 +15,7 @@ from affix_server.domain import (
     JsonContent,
     MarkdownContent,
     Ref,
+    Summary,
     Task,
     TaskStatus,
     TextContent,
@@ -106,6 +107,25 @@ def parse_entry(ref: Ref, row: asyncpg.Record) -> Entry:
         task_id=ref.task_id,
         key=ref.key,
         content=parse_content(row),
+        created_by=row["created_by"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        revision=row["revision"],
+    )
+
+
+def parse_summary(ref: Ref, row: asyncpg.Record) -> Summary | Tombstone:
+    """Return the summary of a row whose contents were not asked for, or its tombstone."""
+    if row["deleted_at"] is not None:
+        return Tombstone(ref, row["id"], row["deleted_at"], row["revision"])
+    return Summary(
+        id=row["id"],
+        task_id=ref.task_id,
+        key=ref.key,
+        type=AttachmentType(row["type"]),
+        content_bytes=row["content_bytes"],
+        mime_type=row["mime_type"],
+        size=row["size"],
         created_by=row["created_by"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter
 
-from affix_server.domain import Attachment, AttachmentType, Ref
+from affix_server.domain import Attachment, Query, Ref, Summary
 from affix_server.storage.entries import Entry, IndexLine, TooLarge
 from affix_server.storage.redis import names
 from affix_server.storage.redis.client import RedisClient, Script, accept, is_wrong_type
 from affix_server.storage.redis.connection import Command, Reply
-from affix_server.storage.redis.hashes import CorruptEntryError, parse_entry
+from affix_server.storage.redis.hashes import CorruptEntryError, parse_entry, parse_summary
 from affix_server.storage.redis.publishing import (
     BEGIN,
     DROP,
@@ -36,7 +36,9 @@ SCRIPTS = (BEGIN, LEASE, RELEASE, PUT, DROP, ENTRIES, PAGE, INDEX_BEGIN, INDEX_L
 BUILDING_TTL_SECONDS = 60
 _SCAN_AT_ONCE = 500
 
-Found = Entry | TooLarge | None
+Found = Entry | Summary | TooLarge | None
+# In place of the largest content that is sent along.
+NO_CONTENTS = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,16 +131,17 @@ class Cache:
                 found[place] = await self._parse_sized(refs[place], part)
         return found
 
-    async def page(
-        self, task_id: str, type_: AttachmentType | None, limit: int, offset: int, max_bytes: int
-    ) -> CachedPage | None:
+    async def page(self, query: Query, max_bytes: int) -> CachedPage | None:
         """Read a page; None if the index is not complete. An entry larger than `max_bytes` comes as its size."""
-        command = PAGE([names.index(task_id, type_)], offset, limit, names.entry_prefix(task_id), max_bytes)
-        (reply,) = await self._run([command])
+        of, entries = names.index(query.task_id, query.type), names.entry_prefix(query.task_id)
+        which = (query.key_prefix, int(query.descending))
+        most = NO_CONTENTS if query.summaries else max_bytes
+        (reply,) = await self._run([PAGE([of], query.offset, query.limit, entries, most, *which)])
         if reply is None:
             return None
         keys = tuple(key.decode() for key in reply[1::2])
-        found = [await self._parse_sized(Ref(task_id, key), part) for key, part in zip(keys, reply[2::2], strict=True)]
+        parse = self._parse_summary if query.summaries else self._parse_sized
+        found = [await parse(Ref(query.task_id, key), part) for key, part in zip(keys, reply[2::2], strict=True)]
         return CachedPage(reply[0], keys, tuple(found))
 
     async def build_index(self, task_id: str, chunks: AsyncIterator[Sequence[IndexLine]]) -> bool:
@@ -223,6 +226,13 @@ class Cache:
 
     async def _parse_sized(self, ref: Ref, reply: Reply) -> Found:
         return TooLarge(reply) if isinstance(reply, int) else await self._parse(ref, reply)
+
+    async def _parse_summary(self, ref: Ref, reply: Reply) -> Found:
+        try:
+            return parse_summary(ref, reply)
+        except CorruptEntryError as fault:
+            await self._drop(ref, fault.revision)
+            return None
 
     async def _parse(self, ref: Ref, reply: Reply) -> Entry | None:
         if is_wrong_type(reply):

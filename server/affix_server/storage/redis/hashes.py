@@ -12,6 +12,7 @@ from affix_server.domain import (
     JsonContent,
     MarkdownContent,
     Ref,
+    Summary,
     Task,
     TaskStatus,
     TextContent,
@@ -90,6 +91,34 @@ def parse_entry(ref: Ref, reply: Sequence[bytes]) -> Entry | None:
             task_id=ref.task_id,
             key=ref.key,
             content=_parse_content(fields),
+            created_by=fields["createdBy"],
+            created_at=parse_ms(fields["createdAt"]),
+            updated_at=parse_ms(fields["updatedAt"]),
+            revision=revision,
+        )
+    except (KeyError, ValueError) as fault:
+        raise CorruptEntryError(fields.get("revision", "")) from fault
+
+
+def parse_summary(ref: Ref, reply: Sequence[bytes]) -> Summary | Tombstone | None:
+    """Read the reply of page.lua without contents: None if there is no hash, CorruptEntryError if it is not whole."""
+    if not reply:
+        return None
+    fields = _decode(reply)
+    if LEASES in fields:
+        return None
+    try:
+        revision = int(fields.get("revision", 0))
+        if "deleted" in fields:
+            return Tombstone(ref, "", parse_ms(fields["deleted"]), revision)
+        return Summary(
+            id=fields["id"],
+            task_id=ref.task_id,
+            key=ref.key,
+            type=AttachmentType(fields["type"]),
+            content_bytes=0 if fields["type"] == AttachmentType.BINARY else int(fields["contentBytes"]),
+            mime_type=fields["mimeType"] if fields["type"] == AttachmentType.BINARY else None,
+            size=int(fields["size"]) if "size" in fields else None,
             created_by=fields["createdBy"],
             created_at=parse_ms(fields["createdAt"]),
             updated_at=parse_ms(fields["updatedAt"]),

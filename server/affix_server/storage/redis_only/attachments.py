@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 
-from affix_server.domain import Attachment, AttachmentType, Content, Created, Deleted, Page, Ref, Task
+from affix_server.domain import (
+    ALWAYS,
+    Attachment,
+    Condition,
+    Content,
+    Created,
+    Deleted,
+    Page,
+    Query,
+    Ref,
+    Summary,
+    Task,
+)
 from affix_server.errors import AttachmentNotFoundError, StorageUnavailableError, TaskNotFoundError
+from affix_server.storage.conditions import require
 from affix_server.storage.entries import Entry, Tombstone, TooLarge, random_suffix
 from affix_server.storage.events import attachment_event
 from affix_server.storage.limits import answer_budget, content_size, require_room
@@ -29,10 +42,11 @@ class RedisOnlyAttachments:
         self._writes = writes
         self._max_message_bytes = max_message_bytes
 
-    async def create(self, ref: Ref, content: Content, created_by: str) -> Created:
+    async def create(self, ref: Ref, content: Content, created_by: str, condition: Condition = ALWAYS) -> Created:
         """See storage.base.Attachments."""
         for _ in range(ATTEMPTS):
             seen = await self._look(ref)
+            require(condition, ref, seen.entry)
             now_ms = seen.now_us // 1000
             held = seen.entry if isinstance(seen.entry, Attachment) else None
             entry = Attachment(
@@ -49,12 +63,13 @@ class RedisOnlyAttachments:
                 return Created(entry.id, *ref, content.type, entry.created_at, entry.revision)
         raise StorageUnavailableError("Too many writers of one attachment")
 
-    async def delete(self, ref: Ref, deleted_by: str) -> Deleted:
+    async def delete(self, ref: Ref, deleted_by: str, condition: Condition = ALWAYS) -> Deleted:
         """See storage.base.Attachments."""
         for _ in range(ATTEMPTS):
             seen = await self._look(ref)
             if not isinstance(seen.entry, Attachment):
                 raise AttachmentNotFoundError(ref.task_id, ref.key)
+            require(condition, ref, seen.entry)
             gone = Tombstone(ref, seen.entry.id, seen.now_us // 1000, _next_revision(seen))
             if await self._keep(gone, seen, deleted_by):
                 return Deleted(gone.id, *ref, gone.deleted_at, gone.revision)
@@ -65,27 +80,30 @@ class RedisOnlyAttachments:
         (entry,) = await self._cache.get((ref,))
         return entry if isinstance(entry, Attachment) else await self._refuse(ref)
 
-    async def batch_get(self, refs: Sequence[Ref]) -> Sequence[Attachment]:
+    async def batch_get(self, refs: Sequence[Ref], *, allow_missing: bool = False) -> Sequence[Attachment | None]:
         """See storage.base.Attachments."""
         budget = answer_budget(self._max_message_bytes, len(refs))
         found = dict(zip(refs, await self._cache.batch_get(refs, budget // len(refs)), strict=True))
         whole = await self._fetch_large(found, budget, "requests")
-        return [entry if entry is not None else await self._refuse(ref) for ref, entry in _in_order(refs, whole)]
+        if allow_missing:
+            return [whole[ref] for ref in refs]
+        return [whole[ref] or await self._refuse(ref) for ref in refs]
 
-    async def list(self, task_id: str, type_: AttachmentType | None, limit: int, offset: int) -> Page:
+    async def list(self, query: Query) -> Page:
         """See storage.base.Attachments. A lost index is made anew by going through all of Redis."""
-        budget = answer_budget(self._max_message_bytes, limit)
+        budget = answer_budget(self._max_message_bytes, query.limit)
         for _ in range(ATTEMPTS):
-            page = await self._cache.page(task_id, type_, limit, offset, budget // limit)
+            page = await self._cache.page(query, budget // query.limit)
             if page is None:
-                await self.build_index(task_id)
+                await self.build_index(query.task_id)
                 continue
-            refs = [Ref(task_id, key) for key in page.keys]
-            whole = await self._fetch_large(dict(zip(refs, page.entries, strict=True)), budget, "limit")
-            attachments = tuple(entry for entry in whole.values() if entry is not None)
+            refs = [Ref(query.task_id, key) for key in page.keys]
+            found = dict(zip(refs, page.entries, strict=True))
+            whole = found if query.summaries else await self._fetch_large(found, budget, "limit")
+            attachments = tuple(one for one in whole.values() if isinstance(one, Attachment | Summary))
             if len(attachments) == len(refs):
-                return Page(attachments, page.total_count, has_more=offset + len(refs) < page.total_count)
-            await self._cache.forget_indexes(task_id)
+                return Page(attachments, page.total_count, has_more=query.offset + len(refs) < page.total_count)
+            await self._cache.forget_indexes(query.task_id)
         raise StorageUnavailableError("List changed too fast to be read")
 
     async def build_index(self, task_id: str) -> None:
@@ -111,17 +129,13 @@ class RedisOnlyAttachments:
             raise TaskNotFoundError(ref.task_id)
         raise AttachmentNotFoundError(ref.task_id, ref.key)
 
-    async def _fetch_large(self, found: dict[Ref, Found], budget: int, field: str) -> dict[Ref, Attachment | None]:
+    async def _fetch_large(self, found: Mapping[Ref, Found], budget: int, field: str) -> dict[Ref, Attachment | None]:
         """Fetch what was held back for its size, unless all of it is too much for an answer."""
         large = [ref for ref, entry in found.items() if isinstance(entry, TooLarge)]
         require_room(sum(content_size(entry) for entry in found.values()), budget, field)
         fetched = dict(zip(large, await self._cache.get(large), strict=True))
         whole = {ref: fetched.get(ref) if isinstance(entry, TooLarge) else entry for ref, entry in found.items()}
         return {ref: entry if isinstance(entry, Attachment) else None for ref, entry in whole.items()}
-
-
-def _in_order(refs: Sequence[Ref], whole: dict[Ref, Attachment | None]) -> list[tuple[Ref, Attachment | None]]:
-    return [(ref, whole[ref]) for ref in refs]
 
 
 def _next_revision(seen: Seen) -> int:

@@ -1,12 +1,14 @@
 -- A page of a task's attachments in (created_at, key) order, and how many match; one row without an id if it is empty.
 --
--- $1 task_id, $2 type or null for any, $3 limit, $4 offset, $5 most bytes of content to send along for the page
+-- $1 task_id, $2 type or null for any, $3 limit, $4 offset, $5 most bytes of content to send along for the page,
+-- -1 for none, $6 what the keys begin with
 SELECT whole.task_exists,
        whole.total,
        page.key,
        page.id,
        page.type,
        page.total_bytes,
+       page.content_bytes,
        CASE WHEN page.total_bytes <= $5 THEN page.value END AS value,
        CASE WHEN page.total_bytes <= $5 THEN page.content END AS content,
        page.url,
@@ -23,6 +25,7 @@ FROM (
                SELECT count(*)
                FROM task_attachments a
                WHERE a.task_id = $1 AND a.deleted_at IS NULL AND ($2::text IS NULL OR a.type = $2)
+                 AND starts_with(a.key, $6)
            ) AS total
 ) AS whole
 LEFT JOIN LATERAL (
@@ -31,8 +34,9 @@ LEFT JOIN LATERAL (
         SELECT *
         FROM task_attachments a
         WHERE a.task_id = $1 AND a.deleted_at IS NULL AND ($2::text IS NULL OR a.type = $2)
-        ORDER BY a.created_at, a.key
+          AND starts_with(a.key, $6)
+        ORDER BY a.created_at /* direction */, a.key /* direction */
         LIMIT $3 OFFSET $4
     ) AS found
 ) AS page ON true
-ORDER BY page.created_at, page.key
+ORDER BY page.created_at /* direction */, page.key /* direction */

@@ -1,10 +1,11 @@
 -- Reads attachments by name, tombstones included.
 --
--- $1 task_id[], $2 key[], $3 most bytes of content to send along for all of them
+-- $1 task_id[], $2 key[], $3 most bytes of content to send along for all of them, -1 for none
 -- Returns a row for each, in order; contents are null throughout when they exceed $3 together.
 SELECT r.place,
        r.task_exists,
        r.found,
+       r.content_bytes,
        r.total_bytes,
        r.id,
        r.type,

@@ -2,15 +2,18 @@
 --
 -- $1 task_id[], $2 key[], $3 deletes[], $4 random part of a new id[], $5 type[], $6 value[],
 -- $7 content[], $8 url[], $9 mime_type[], $10 size[], $11 content_bytes[], $12 written_by[],
--- $13 highest revision seen so far, $14 the fence: the revision at and after which this statement has no effect
+-- $13 highest revision seen so far, $14 the fence: the revision at and after which this statement has no effect,
+-- $15 if_revision[]: the revision that has to be there, 0 for no attachment, null for any;
+-- $16 whether any of those is not null, so that statements without conditions do not pay for them
 -- Returns a row for each input, in order: whether its task exists, if anything was written, what, and if
--- nothing was written although there was something to write, that it came too late.
+-- nothing was written although there was something to write, that it came too late. What else was not
+-- written has a condition that does not hold.
 WITH input AS (
     SELECT *
     FROM unnest($1::text[], $2::text[], $3::bool[], $4::text[], $5::text[], $6::text[],
-                $7::text[], $8::text[], $9::text[], $10::bigint[], $11::bigint[], $12::text[])
+                $7::text[], $8::text[], $9::text[], $10::bigint[], $11::bigint[], $12::text[], $15::bigint[])
         WITH ORDINALITY AS i (task_id, key, deletes, suffix, type, value,
-                              content, url, mime_type, size, content_bytes, written_by, place)
+                              content, url, mime_type, size, content_bytes, written_by, if_revision, place)
 ),
 -- Held until the commit, so that a task cannot be deleted between being found and being written to.
 task AS (
@@ -33,9 +36,11 @@ written AS (
     JOIN task ON task.id = i.task_id
     CROSS JOIN clock
     LEFT JOIN task_attachments AS held
-        ON i.deletes AND held.task_id = i.task_id AND held.key = i.key AND held.deleted_at IS NULL
+        ON (i.deletes OR coalesce(i.if_revision > 0, false))
+        AND held.task_id = i.task_id AND held.key = i.key AND held.deleted_at IS NULL
     -- What was meant for a task of this name that has been deleted since does not reach this one.
-    WHERE now < $14 AND task.born < $14 AND (NOT i.deletes OR held.key IS NOT NULL)
+    WHERE now < $14 AND task.born < $14
+      AND (NOT (i.deletes OR coalesce(i.if_revision > 0, false)) OR held.key IS NOT NULL)
     -- One order for all writers, or two of them could wait for each other.
     ORDER BY i.task_id, i.key
     ON CONFLICT (task_id, key) DO UPDATE SET
@@ -54,6 +59,11 @@ written AS (
         revision = greatest(excluded.revision, a.revision + 1),
         deleted_at = CASE WHEN excluded.deleted_at IS NOT NULL THEN greatest(excluded.updated_at, a.updated_at) END
     WHERE (a.deleted_at IS NULL OR excluded.deleted_at IS NULL)
+      AND (NOT $16 OR EXISTS (
+          SELECT FROM input i
+          WHERE i.task_id = a.task_id AND i.key = a.key
+            AND coalesce(i.if_revision = CASE WHEN a.deleted_at IS NULL THEN a.revision ELSE 0 END, true)
+      ))
       AND a.revision + 1 < $14
       AND extract(epoch FROM clock_timestamp()) * 1000000 < $14
     RETURNING a.*
@@ -65,12 +75,13 @@ SELECT i.place,
        (extract(epoch FROM w.created_at) * 1000)::bigint AS created_at,
        (extract(epoch FROM w.updated_at) * 1000)::bigint AS updated_at,
        w.revision,
-       task.id IS NOT NULL AND w.id IS NULL AND (NOT i.deletes OR held.revision + 1 >= $14 OR clock.now >= $14
-           OR task.born >= $14 OR extract(epoch FROM clock_timestamp()) * 1000000 >= $14) AS too_late
+       task.id IS NOT NULL AND w.id IS NULL AND ((NOT i.deletes AND i.if_revision IS NULL)
+           OR held.revision + 1 >= $14 OR clock.now >= $14 OR task.born >= $14
+           OR extract(epoch FROM clock_timestamp()) * 1000000 >= $14) AS too_late
 FROM input i
 CROSS JOIN clock
 LEFT JOIN task ON task.id = i.task_id
 LEFT JOIN written w ON w.task_id = i.task_id AND w.key = i.key
 LEFT JOIN task_attachments held
-    ON i.deletes AND held.task_id = i.task_id AND held.key = i.key AND held.deleted_at IS NULL
+    ON (i.deletes OR i.if_revision IS NOT NULL) AND held.task_id = i.task_id AND held.key = i.key AND held.deleted_at IS NULL
 ORDER BY i.place

@@ -1,28 +1,86 @@
 -- Reads a page of a list, if the index is complete.
 --
 -- KEYS 1 index; ARGV 1 offset, 2 limit, 3 prefix of the names of the entries,
---      4 largest content to send along, in bytes
+--      4 largest content to send along, in bytes; -1 for none: entries without their contents
+--      5 what the keys listed begin with, 6 '1' for the newest first
 -- Returns nil if the index is not complete, else {total, key, entry, key, entry, ...} where an
--- entry is its HGETALL, its size in bytes if that is larger, or an empty list if it has expired.
+-- entry is its HGETALL, its size in bytes if that is larger, or an empty list if it has expired. Without
+-- contents it is {field, value, ...} with the size of the content, if it has one, as `contentBytes`.
+local FIELDS = {
+  'id', 'type', 'mimeType', 'size', 'createdBy', 'createdAt', 'updatedAt', 'revision', 'deleted', 'leases',
+}
+local SCAN = 1000
 local complete = redis.pcall('ZSCORE', KEYS[1], '')
 if not complete or complete.err then
   return nil
 end
 local limit = tonumber(ARGV[4])
-local total = redis.call('ZCARD', KEYS[1]) - 1
-local page = { total }
--- Beyond 2^53 a Lua number is no place in a list any more; there is nothing there anyway.
-local first = math.min(tonumber(ARGV[1]), total) + 1
-for _, key in ipairs(redis.call('ZRANGE', KEYS[1], first, first + tonumber(ARGV[2]) - 1)) do
-  local entry = redis.pcall('HGETALL', ARGV[3] .. key)
-  if entry.err then
-    entry = {}
+local prefix = ARGV[5]
+local range = ARGV[6] == '1' and 'ZREVRANGE' or 'ZRANGE'
+-- The mark of completeness is the first member, or in reverse the last.
+local mark = ARGV[6] == '1' and 0 or 1
+local all = redis.call('ZCARD', KEYS[1]) - 1
+
+local function summary(name)
+  local values = redis.pcall('HMGET', name, unpack(FIELDS))
+  if values.err then
+    return {}
+  end
+  local found = {}
+  for i, value in ipairs(values) do
+    if value then
+      found[#found + 1] = FIELDS[i]
+      found[#found + 1] = value
+    end
+  end
+  for _, field in ipairs({ 'value', 'content', 'url' }) do
+    if redis.call('HEXISTS', name, field) == 1 then
+      found[#found + 1] = 'contentBytes'
+      found[#found + 1] = tostring(redis.call('HSTRLEN', name, field))
+    end
+  end
+  return found
+end
+
+local function entry(name)
+  if limit < 0 then
+    return summary(name)
+  end
+  local fields = redis.pcall('HGETALL', name)
+  if fields.err then
+    return {}
   end
   local size = 0
-  for j = 2, #entry, 2 do
-    size = size + #entry[j]
+  for j = 2, #fields, 2 do
+    size = size + #fields[j]
   end
+  return size > limit and size or fields
+end
+
+-- Beyond 2^53 a Lua number is no place in a list any more; there is nothing there anyway.
+local offset, wanted = math.min(tonumber(ARGV[1]), all), tonumber(ARGV[2])
+local total, keys = all, {}
+if prefix == '' then
+  local last = math.min(offset + wanted, all) - 1
+  if last >= offset then
+    keys = redis.call(range, KEYS[1], offset + mark, last + mark)
+  end
+else
+  total = 0
+  for start = 0, all - 1, SCAN do
+    for _, key in ipairs(redis.call(range, KEYS[1], start + mark, math.min(start + SCAN, all) - 1 + mark)) do
+      if string.sub(key, 1, #prefix) == prefix then
+        if total >= offset and #keys < wanted then
+          keys[#keys + 1] = key
+        end
+        total = total + 1
+      end
+    end
+  end
+end
+local page = { total }
+for _, key in ipairs(keys) do
   page[#page + 1] = key
-  page[#page + 1] = size > limit and size or entry
+  page[#page + 1] = entry(ARGV[3] .. key)
 end
 return page
