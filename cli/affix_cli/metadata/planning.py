@@ -45,7 +45,7 @@ class Plan:
     def left(self, moved: Collection[str]) -> str:
         """Return the metadata without the entries of these keys: the text of all else stays as it is.
 
-        Once `data` is empty it goes as well. Of members of one name the last one counts, and takes those before it along.
+        Once `data` is empty it goes as well. Of members of one name the last one counts; those before it go too.
         """
         staying = [member for member in self._data if member.name not in moved]
         last = max(place for place, member in enumerate(self._around) if member.name == MEMBER)
@@ -68,14 +68,19 @@ def plan(metadata: str, max_content_bytes: int) -> Plan | None:
         return Plan((), (Skip(None, f"`{MEMBER}` is no object"),), tuple(around), ())
     entries: list[Entry] = []
     skips: list[Skip] = []
-    # Of members of one name the last one counts.
-    for member in {member.name or member.quoted_name: member for member in data}.values():
+    # Of members of one name the last one counts; what is no name at all has only its spelling.
+    for member in {_identity(member): member for member in data}.values():
         planned = _entry(member, max_content_bytes)
         if isinstance(planned, Entry):
             entries.append(planned)
         else:
             skips.append(planned)
     return Plan(tuple(entries), tuple(skips), tuple(around), tuple(data))
+
+
+def _identity(member: Member) -> tuple[bool, str]:
+    name = member.name
+    return (False, member.quoted_name) if name is None else (True, name)
 
 
 def _entry(member: Member, max_content_bytes: int) -> Entry | Skip:
