@@ -49,6 +49,7 @@ async def conditions_hold_without_postgres(world: Pair) -> None:
     ref, new, unknown = await world.refs("note", "new", "unknown")
     await world.put(ref, "1")
     await world.storage.attachments.get(ref)
+    await world.evict_indexes(ref.task_id)  # or Redis would know that the others are absent
     first = await _revision(world, ref)
     with postgres_refused(world.storage), postgres_refused(world.other):
         assert await _put_if(world.storage, ref, "2", Condition(revision=first + 1)) == _CONFLICT
