@@ -40,8 +40,9 @@ async def registered(tasks: Tasks) -> tuple[str, int]:
 
 
 async def last_update(redis: Redis) -> Any:
-    ((_, fields),) = await redis.xrevrange("cb:stream:task.updated", count=1)
-    return json.loads(fields["data"])
+    entries = await redis.xrevrange("cb:stream:task.updated", count=1)
+    assert entries
+    return json.loads(dict(entries[0][1] or {})["data"])
 
 
 async def test_metadata_is_replaced_to_the_letter(tasks: Tasks, redis: Redis) -> None:
