@@ -17,6 +17,7 @@ class Outcome(enum.Enum):
 
     OK = "ok"
     NOT_FOUND = "not found"  # a definite answer: the key named in `absent` is not there
+    PRESENT = "present"  # a definite answer: the task is there, so it was not registered
     REFUSED = "refused"  # a definite answer: nothing was done
     UNKNOWN = "unknown"  # a write may take effect at any time from now on, or never; a read says nothing
 
@@ -44,6 +45,13 @@ class Item:
     identity: Identity
 
 
+class TaskState(NamedTuple):
+    """What a task was seen to be."""
+
+    text: str
+    completed: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """Which page of a list was asked for."""
@@ -58,7 +66,7 @@ class Operation:
     """One call. Times are of one monotonic clock, in seconds; `returned` is NEVER while it is under way."""
 
     client: str
-    kind: str  # create, get, delete, list, batch
+    kind: str  # create, get, delete, list, batch; of tasks: task.create and so on
     task: str
     keys: tuple[str, ...]
     called: float
@@ -66,6 +74,7 @@ class Operation:
     value: str | None = None  # what a create writes
     asked: Asked = Asked()
     outcome: Outcome = Outcome.UNKNOWN
+    found: TaskState | None = None  # what a get of a task found
     items: tuple[Item, ...] = ()  # what a get, list or batch found, in the order of the answer
     identity: Identity | None = None  # of a create's answer
     deleted_id: str = ""
@@ -167,7 +176,7 @@ def _write(operation: Operation) -> Step | None:
             return Step(Action.ABSENT, operation.called, operation.returned, operation)
         case Outcome.UNKNOWN:
             return Step(action, operation.called, NEVER, operation, value=value)
-        case Outcome.REFUSED:
+        case Outcome.REFUSED | Outcome.PRESENT:
             return None
 
 

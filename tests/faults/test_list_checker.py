@@ -137,4 +137,4 @@ def test_what_is_uncertain_is_no_reason_to_reject_a_list(make: Make) -> None:
 def test_an_answer_that_no_call_of_ours_may_get_is_rejected(error: str, possible: bool) -> None:  # noqa: FBT001 - as above
     made = Handmade()
     made.create(0, NEVER, A).error = error
-    assert (impossible_answers(made.history) == []) is possible
+    assert (impossible_answers(made.history.operations) == []) is possible

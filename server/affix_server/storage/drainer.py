@@ -14,6 +14,9 @@ from affix_server.storage.postgres.tasks import TaskTable
 from affix_server.storage.redis.pending import PendingWrites
 from affix_server.storage.redis.pending_tasks import PendingTasks
 
+# Their contents are in memory together.
+_AT_ONCE = 100
+
 _log = structlog.get_logger()
 
 
@@ -35,9 +38,13 @@ class Drainer:
 
     async def drain_all(self, refs: Iterable[Ref], *, probing: bool = False) -> set[Ref]:
         """Commit what is pending of some keys, and of their tasks, which come first; returns what was pending."""
-        refs = list(dict.fromkeys(refs))
-        if not refs:
-            return set()
+        distinct = list(dict.fromkeys(refs))
+        found: set[Ref] = set()
+        for start in range(0, len(distinct), _AT_ONCE):
+            found |= await self._drain_some(distinct[start : start + _AT_ONCE], probing=probing)
+        return found
+
+    async def _drain_some(self, refs: Sequence[Ref], *, probing: bool) -> set[Ref]:
         tasks = await self._pending_tasks.get(list(dict.fromkeys(ref.task_id for ref in refs)))
         refused = await self.drain_tasks(tasks, probing=probing)
         keys = [ref for ref in refs if ref.key and ref.task_id not in refused]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Sequence
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -17,8 +18,9 @@ from affix_server.storage.postgres.attachments import NO_LIMIT, AttachmentTable
 from affix_server.storage.postgres.database import Database
 from affix_server.storage.postgres.tasks import TaskTable
 from affix_server.storage.redis.cache import Cache
+from affix_server.storage.redis.connection import Command
 from affix_server.storage.redis.intents import Intents, Trace
-from affix_server.storage.redis.publishing import NO_LEASE, announce
+from affix_server.storage.redis.publishing import announce
 from affix_server.storage.redis.task_cache import TaskCache
 from affix_server.storage.trust import Trust
 from affix_server.times import now_ms
@@ -30,7 +32,8 @@ _RECENT_MS = 1_000
 _EVERY_SECONDS = 0.5
 _PURGE_EVERY_SECONDS = 60.0
 _TOMBSTONES_LIVE_SECONDS = 600.0
-_BATCH = 100
+# Traces are many where the same few keys are written again and again: so many at a time, or they never end.
+_BATCH = 2000
 
 _log = structlog.get_logger()
 
@@ -111,7 +114,6 @@ class Reconciler:
         skip = drained = ended = 0
         while traces := await self._intents.traces(skip, _BATCH):
             old = [trace for trace in traces if trace.began_ms <= now_ms() - recent_ms]
-            # Two processes may have left a trace each of the same write.
             refs = [trace.ref for trace in old if trace.ref is not None]
             pending = await self._drainer.drain_all(refs, probing=probing)
             drained += len(pending)
@@ -121,8 +123,8 @@ class Reconciler:
             await self._cache.run([self._intents.remove(trace.member) for trace in over])
             # What else was cut short can wait until the circuit is closed.
             cut_short = [] if probing else [trace for trace in stale if trace.ref not in pending]
-            for trace in cut_short:
-                await self._settle(trace)
+            for ref, members in _by_ref(cut_short).items():
+                await self._settle(ref, [self._intents.remove(member) for member in members])
             ended += len(over) + len(cut_short)
             skip += len(traces) - len(over) - len(cut_short)
             if len(traces) < _BATCH:
@@ -136,34 +138,32 @@ class Reconciler:
             _log.info("reconciled", writes=ended)
         return ended
 
-    async def _settle(self, trace: Trace) -> None:
-        if trace.ref is None:
-            await self._cache.run([self._intents.remove(trace.member)])
-        elif trace.ref.key:
-            await self._settle_attachment(trace.member, trace.ref)
+    async def _settle(self, ref: Ref | None, removals: Sequence[Command]) -> None:
+        """Publish what became of a place that Redis may be behind with, and remove the traces of it."""
+        if ref is None:
+            events: Sequence[Command] = ()
+        elif ref.key:
+            events = await self._settle_attachment(ref)
         else:
-            await self._settle_task(trace.member, trace.ref.task_id)
+            events = await self._settle_task(ref.task_id)
+        await self._cache.run([*events, *removals])
 
-    async def _settle_attachment(self, member: bytes, ref: Ref) -> None:
+    async def _settle_attachment(self, ref: Ref) -> Sequence[Command]:
         (row,) = (await self._attachments.read((ref,), NO_LIMIT)).rows
         if row.entry is None:
-            await self._cache.run([self._intents.remove(member)])
-            return
+            return ()
         (was_behind,) = await self._cache.republish([row.entry])
         # Where Redis has it already, its event went out with it.
-        event = announce(attachment_event(row.entry, row.updated_by)) if was_behind else []
-        await self._cache.run([*event, self._intents.remove(member)])
+        return announce(attachment_event(row.entry, row.updated_by)) if was_behind else ()
 
-    async def _settle_task(self, member: bytes, task_id: str) -> None:
+    async def _settle_task(self, task_id: str) -> Sequence[Command]:
         row = await self._tasks.read(task_id)
         if row is None:
-            await self._cache.run([self._intents.remove(member)])
-            return
-        await self._task_cache.publish(row.task, NO_LEASE, (), ())
+            return ()
+        (was_behind,) = await self._task_cache.republish([row.task])
         if isinstance(row.task, TaskTombstone):
             await self._task_cache.expunge(task_id, await self._tasks.keys(task_id), row.task.revision)
-        event = task_event("task.updated", row.task, row.updated_by)
-        await self._cache.run([*announce(event), self._intents.remove(member)])
+        return announce(task_event("task.updated", row.task, row.updated_by)) if was_behind else ()
 
     async def _measure(self) -> None:
         """Tell how much waits for Postgres, while it is away."""
@@ -182,3 +182,11 @@ class Reconciler:
         if purged:
             self._purged.inc(purged)
             _log.info("purged", tombstones=purged)
+
+
+def _by_ref(traces: Iterable[Trace]) -> dict[Ref | None, list[bytes]]:
+    """Gather the members of traces by what they are about."""
+    members: dict[Ref | None, list[bytes]] = {}
+    for trace in traces:
+        members.setdefault(trace.ref, []).append(trace.member)
+    return members

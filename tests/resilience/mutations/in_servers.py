@@ -127,7 +127,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a write whose fate is not known is accepted whatever followed",
-        replaced(acceptor, "_unchanged", lambda *_: True),
+        replaced(acceptor, "may_follow", lambda *_: True),
         (
             pending.a_write_that_may_have_been_done_is_not_done_again,
             pending.a_deletion_that_may_have_been_done_is_not_done_again,

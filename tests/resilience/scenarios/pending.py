@@ -24,7 +24,7 @@ async def drained(world: Pair, *refs: Ref) -> None:
         closed = [storage.postgres_circuit.is_closed for storage in (world.storage, world.other)]
         return all(closed) and not pending
 
-    await eventually(settled)
+    await eventually(settled, 10)
 
 
 async def a_pending_write_arrives(world: Pair) -> None:

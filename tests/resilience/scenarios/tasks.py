@@ -47,7 +47,7 @@ async def settled(world: Pair, *task_ids: str) -> None:
         waiting = [await world.redis.exists(f"{name}:pending") for name in names]
         return all(closed) and not any(pending) and not any(waiting)
 
-    await eventually(nothing_is_pending)
+    await eventually(nothing_is_pending, 10)
 
 
 async def both_without_postgres(pair: Pair) -> None:

@@ -68,9 +68,10 @@ class TaskCache:
         """Return what makes the indexes begun with a token whole: Postgres had nothing when the task was registered."""
         return INDEX_LOAD(names.indexes(task_id), builder(token), self._ttl, 1)
 
-    async def republish(self, tasks: Sequence[TaskEntry]) -> None:
-        """Replace what Redis holds by what is newer in Postgres."""
-        await self.run([put_task(task, self._ttl, NO_LEASE) for task in tasks])
+    async def republish(self, tasks: Sequence[TaskEntry]) -> list[bool]:
+        """Replace what Redis holds by what is newer in Postgres; tells for each whether Redis was behind."""
+        replies = await self._client.pipeline([put_task(task, self._ttl, NO_LEASE) for task in tasks])
+        return [accept(reply) in {1, -1} for reply in replies]
 
     async def lease(self, task_id: str, token: str) -> None:
         """Ask for the right to `fill` a task; before Postgres is read, or it is worth nothing."""

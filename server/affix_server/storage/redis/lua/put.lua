@@ -33,6 +33,9 @@ end
 local held_revision = tonumber(held[1])
 -- A task was registered in the place of a deleted one, and Postgres may not know: what it has may have hung on that.
 if not task.err and task[4] and not task[1] and not (held_revision == revision and held[2]) then
+  if not held_revision then
+    redis.call('DEL', KEYS[1])
+  end
   forget_indexes(INDEXES)
   return -1
 end
