@@ -97,6 +97,23 @@ def migrate() -> None:
 
 
 @app.command()
+def migrate_metadata(
+    *,
+    apply: Annotated[bool, typer.Option("--apply", help="Do it; else it only says what it would do.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Move what is in `metadata.data` of tasks into attachments.
+
+    It uses the stores of AFFIX_POSTGRES_DSN and AFFIX_REDIS_URL, beside the service that uses them too. It can be
+    interrupted and run again. Exit code 3: something was skipped, and is left where it is.
+    """
+    with _needs("server"):
+        from affix_cli import foreground
+        from affix_cli.metadata import command
+    raise typer.Exit(foreground.run(command.migrate_metadata(apply=apply, as_json=json)))
+
+
+@app.command()
 def config(*, json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False) -> None:
     """Print every setting, its environment variable, default and value, with secrets masked."""
     with _needs("server"):
@@ -108,7 +125,8 @@ def main() -> None:
     """Run the command of this process's arguments, and exit.
 
     Exit codes: 0, 1 (a fault of ours), 2 (it cannot be done; one plain line a
-    problem on stderr), 130 (stopped by a second signal).
+    problem on stderr), 3 (done, but for what `migrate-metadata` skipped), 130
+    (stopped by a second signal, or `migrate-metadata` by the first).
     """
     # gRPC's own remarks, such as about a port in use, would stand beside the one line we print.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")

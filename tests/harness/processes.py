@@ -50,9 +50,9 @@ class Command:
     def output(self) -> str:
         return self._log.read_text(errors="replace")
 
-    async def wait(self) -> int:
+    async def wait(self, seconds: float = READY_SECONDS) -> int:
         """Wait for the end of a command that ends by itself and return its exit code."""
-        async with asyncio.timeout(READY_SECONDS):
+        async with asyncio.timeout(seconds):
             return await self._process.wait()
 
     async def ready(self, needle: str) -> None:
@@ -64,6 +64,15 @@ class Command:
                     await asyncio.sleep(0.05)
         except TimeoutError:
             raise AssertionError(f"no {needle!r} within {READY_SECONDS} s:\n{self.output}") from None
+
+    def interrupt(self) -> None:
+        """What Ctrl-C sends."""
+        self._process.send_signal(signal.SIGINT)
+
+    async def kill(self) -> None:
+        """End it without warning (SIGKILL)."""
+        self._process.kill()
+        await self._process.wait()
 
     async def stop(self) -> int:
         """Ask it to end (SIGTERM) and return its exit code. Fails, showing the output, when it does not end."""

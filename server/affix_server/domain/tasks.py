@@ -85,13 +85,17 @@ class NewTask:
 class TaskChanges:
     """What an update sets; None leaves a field as it is.
 
-    `metadata` is the text of a JSON object, merged member by member at the top level.
+    `metadata` is the text of a JSON object, merged member by member at the top level, or with
+    `replaces_metadata` put in the place of what is there. With `if_revision` nothing is changed
+    unless the task has that revision.
     """
 
     text: str | None = None
     status: TaskStatus | None = None
     priority: int | None = None
     metadata: str | None = None
+    replaces_metadata: bool = False
+    if_revision: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,7 +121,10 @@ class Tasks(Protocol):
         ...
 
     async def update(self, task_id: str, changes: TaskChanges, updated_by: str) -> WrittenTask:
-        """Change the fields that are set, all or none. Raises TaskNotFoundError."""
+        """Change the fields that are set, all or none.
+
+        Raises TaskNotFoundError, and ConflictError with the current revision unless it is the one asked for.
+        """
         ...
 
     async def list(self, query: TaskQuery) -> TaskPage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from affix_server.domain import ALWAYS, Attachment, AttachmentType, Condition, Content, Ref, Task
@@ -76,6 +77,28 @@ class PendingTask:
     written_by: str
     born: int = 0
     emptied: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TaskMetadata:
+    """The metadata of a task, the text of a JSON object, as it is at a revision."""
+
+    task_id: str
+    metadata: str
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataPage:
+    """Some of all tasks, in the order of their ids.
+
+    `count` tasks were looked at, up to the id `last`; `holding` are those whose metadata may have
+    the member that was asked for.
+    """
+
+    holding: Sequence[TaskMetadata]
+    count: int
+    last: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,7 @@ class TaskAcceptor:
     async def update(
         self, task_id: str, changes: TaskChanges, updated_by: str, begun: Sequence[Begun], fault: Fault
     ) -> Task:
-        """Change a task. Raises TaskNotFoundError where Redis is sure."""
+        """Change a task. Raises TaskNotFoundError and ConflictError where Redis is sure."""
         async for _ in self._acceptor.turns(fault):
             seen = await self._look(task_id, begun, fault)
             pending = self._changed(_held(task_id, seen, fault), changes, None, updated_by, seen)

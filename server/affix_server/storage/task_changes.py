@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from affix_server.domain import NewTask, Task, TaskChanges, TaskStatus
+from affix_server.errors import ConflictError
 from affix_server.json_text import merge_objects
 
 
@@ -25,8 +26,22 @@ def registered(task_id: str, new: NewTask, created_by: str, now_ms: int, revisio
     )
 
 
+def require_revision(changes: TaskChanges, held: Task) -> None:
+    """Raise ConflictError, with the revision of a task, unless it is the one that the changes are meant for."""
+    if changes.if_revision not in {None, held.revision}:
+        raise ConflictError(f"Task {held.id} has revision {held.revision}: the condition does not hold", held.revision)
+
+
+def changed_metadata(changes: TaskChanges, held: Task) -> str:
+    """Return the metadata of a task with changes."""
+    if changes.metadata is None:
+        return held.metadata
+    return changes.metadata if changes.replaces_metadata else merge_objects(held.metadata, changes.metadata)
+
+
 def changed(held: Task, changes: TaskChanges, assigned_to: str | None, now_ms: int, revision: int) -> Task:
-    """Return a task with changes; it is never younger than it was."""
+    """Return a task with changes; it is never younger than it was. Raises ConflictError."""
+    require_revision(changes, held)
     updated_at = max(now_ms, held.updated_at)
     completed_at = held.completed_at
     if changes.status is not None:
@@ -36,7 +51,7 @@ def changed(held: Task, changes: TaskChanges, assigned_to: str | None, now_ms: i
         text=held.text if changes.text is None else changes.text,
         status=changes.status or held.status,
         priority=held.priority if changes.priority is None else changes.priority,
-        metadata=held.metadata if changes.metadata is None else merge_objects(held.metadata, changes.metadata),
+        metadata=changed_metadata(changes, held),
         assigned_to=assigned_to or held.assigned_to,
         updated_at=updated_at,
         completed_at=completed_at,

@@ -93,7 +93,7 @@ class TaskWriting:
         return await self._writes.run(self._write(steps))
 
     async def update(self, task_id: str, changes: TaskChanges, updated_by: str) -> Written[Task]:
-        """Change a task. Raises TaskNotFoundError."""
+        """Change a task. Raises TaskNotFoundError, ConflictError."""
         refs = [Ref(task_id, "")]
 
         async def publish(task: Task, tokens: Sequence[str]) -> None:

@@ -43,11 +43,10 @@ async def _begin_without_trace(self: Intents, ref: Ref) -> Begun:
 
 
 async def _accept_without_trace(self: Acceptor, write: Write, begun: Begun, fault: Any) -> Entry:
-    entry = await _accept(self, write, begun, fault)
-    client = self._pending._client
+    client = self._pending._client  # before it is accepted, or the trace may be found first
     for member in await client.execute("ZRANGE", names.INTENTS, 0, -1):
         await client.execute("ZREM", names.INTENTS, member)
-    return entry
+    return await _accept(self, write, begun, fault)
 
 
 class _NoFence:

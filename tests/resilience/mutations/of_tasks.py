@@ -9,6 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 from affix_server.domain import Ref
+from affix_server.storage import task_changes
 from affix_server.storage.drainer import Drainer
 from affix_server.storage.postgres import tasks as task_table
 from affix_server.storage.reading import AttachmentReading
@@ -18,7 +19,7 @@ from affix_server.storage.redis.task_cache import TaskCache
 from affix_server.storage.task_acceptor import TaskAcceptor
 from tests.resilience.mutations.in_servers import _nothing
 from tests.resilience.mutations.patching import Change, Mutation, edited, lua, replaced, sql
-from tests.resilience.scenarios import task_deletion, task_races, tasks
+from tests.resilience.scenarios import conditions, task_deletion, task_races, tasks
 
 _create = TaskAcceptor.create
 
@@ -178,6 +179,16 @@ IN_SERVERS = (
         "a reader does not ask Redis for the task",
         replaced(cache, "_task_marks", _no_marks),
         (task_deletion.a_reader_with_postgres_sees_the_pending_deletion,),
+    ),
+    Mutation(
+        "Postgres changes a task at any revision",
+        replaced(task_table, "require_revision", lambda *_: None),
+        (conditions.a_task_is_not_changed_at_a_revision_that_has_gone_by,),
+    ),
+    Mutation(
+        "without Postgres a task is changed at any revision",
+        replaced(task_changes, "require_revision", lambda *_: None),
+        (conditions.a_task_is_changed_at_its_revision_without_postgres,),
     ),
     Mutation(
         "any id is accepted",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from affix_server.domain import Condition, Ref, TextContent
+from affix_server.domain import Condition, Ref, TaskChanges, TextContent
 from affix_server.stores import Storage
 from tests.resilience.inside import interposed, postgres_refused
 from tests.resilience.scenarios.pending import drained
+from tests.resilience.scenarios.tasks import settled
 from tests.resilience.world import Pair, outcome, read
 
 _CONFLICT = "ConflictError"
@@ -48,6 +49,7 @@ async def conditions_hold_without_postgres(world: Pair) -> None:
     ref, new, unknown = await world.refs("note", "new", "unknown")
     await world.put(ref, "1")
     await world.storage.attachments.get(ref)
+    await world.evict_indexes(ref.task_id)  # or Redis would know that the others are absent
     first = await _revision(world, ref)
     await world.evict_indexes(ref.task_id)
     with postgres_refused(world.storage), postgres_refused(world.other):
@@ -60,6 +62,32 @@ async def conditions_hold_without_postgres(world: Pair) -> None:
         assert await _put_if(world.storage, new, "1", Condition(revision=1)) == "StorageUnavailableError"
     await drained(world, ref)
     assert await world.stored(ref) == "2"
+
+
+async def _update_at(storage: Storage, ref: Ref, revision: int, text: str) -> str:
+    return await outcome(storage.tasks.update(ref.task_id, TaskChanges(text=text, if_revision=revision), "a"))
+
+
+async def a_task_is_not_changed_at_a_revision_that_has_gone_by(world: Pair) -> None:
+    """Another server changes the task between the beginning of an update and its commit."""
+    (ref,) = await world.refs("note")
+    first = (await world.other.tasks.get(ref.task_id)).task.revision
+    with interposed(world.storage.intents, "begin", after=lambda: _update_at(world.other, ref, first, "1")):
+        assert await _update_at(world.storage, ref, first, "2") == _CONFLICT
+    assert (await world.storage.tasks.get(ref.task_id)).task.text == "1"
+
+
+async def a_task_is_changed_at_its_revision_without_postgres(world: Pair) -> None:
+    """Redis decides; what only Postgres knows is no conflict."""
+    (ref,), unknown = await world.refs("note"), Ref("t-unknown", "note")
+    first = (await world.storage.tasks.get(ref.task_id)).task.revision
+    with postgres_refused(world.storage), postgres_refused(world.other):
+        assert await _update_at(world.storage, ref, first + 1, "1") == _CONFLICT
+        assert await _update_at(world.storage, ref, first, "2") == "done"
+        assert await _update_at(world.other, ref, first, "3") == _CONFLICT
+        assert await _update_at(world.other, unknown, first, "4") == "StorageUnavailableError"
+    await settled(world, ref.task_id)
+    assert (await world.task_row(ref.task_id))["text"] == "2"
 
 
 async def a_counter_counts_every_increment(world: Pair) -> None:

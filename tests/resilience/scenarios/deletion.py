@@ -68,7 +68,8 @@ async def _delete_task_during(world: Pair, ref: Ref, write: Callable[[], Awaitab
     lock = world.sql.transaction()
     await lock.start()
     await world.sql.execute("SELECT FROM task_attachments WHERE task_id = $1 AND key = $2 FOR UPDATE", *ref)
-    writing = asyncio.ensure_future(write())
+    # On a busy machine it may wait for longer than a statement may take, and be given up.
+    writing = asyncio.ensure_future(outcome(write()))
     await _waiting_for_locks(world, 1, writing)
     deleting = asyncio.ensure_future(outcome(world.other.tasks.delete(ref.task_id, "b")))
     await _waiting_for_locks(world, 2, deleting)

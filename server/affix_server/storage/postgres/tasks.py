@@ -21,17 +21,18 @@ from affix_server.domain import (
     TaskStatus,
 )
 from affix_server.errors import ConflictError, StorageUnavailableError, TaskNotFoundError
-from affix_server.json_text import merge_objects
 from affix_server.storage.base import RESULT_KEY
-from affix_server.storage.entries import PendingTask, TaskEntry, TaskTombstone, Write
+from affix_server.storage.entries import MetadataPage, PendingTask, TaskEntry, TaskMetadata, TaskTombstone, Write
 from affix_server.storage.postgres.attachments import Row, write_attachments
 from affix_server.storage.postgres.database import Connection, Database, statement
 from affix_server.storage.postgres.rows import TASK_COLUMNS, drain_task_columns, parse_task
 from affix_server.storage.revisions import Revisions
+from affix_server.storage.task_changes import changed_metadata, require_revision
 
 _CREATE = statement("create_task").replace("/* columns */", TASK_COLUMNS)
 _UPDATE = statement("update_task").replace("/* columns */", TASK_COLUMNS)
 _LIST = statement("list_tasks").replace("/* columns */", TASK_COLUMNS)
+_HOLDING = statement("tasks_holding")
 _DRAIN = statement("drain_tasks")
 _DELETE = statement("delete_task")
 _READ = f"SELECT {TASK_COLUMNS} FROM tasks t WHERE t.id = $1"  # noqa: S608 - a constant
@@ -46,6 +47,7 @@ _PURGE = "DELETE FROM tasks WHERE deleted_at < now() - make_interval(secs => $1)
 # Nothing is written to them meanwhile, and what has just been is seen by the statement that follows.
 _LOCK_ALL = "SELECT id FROM tasks WHERE id = ANY ($1) ORDER BY id FOR UPDATE"
 _READ_ALL = f"SELECT {TASK_COLUMNS} FROM tasks t WHERE t.id = ANY ($1)"  # noqa: S608 - a constant
+_TOTAL = "SELECT count(*) FROM tasks WHERE deleted_at IS NULL"
 _KEYS = "SELECT key FROM task_attachments WHERE task_id = $1"
 
 _ORDER_BY = {
@@ -123,15 +125,28 @@ class TaskTable:
         work = self._database.run(lambda connection: connection.fetch(_KEYS, task_id), probing=probing)
         return [record["key"] for record in await work]
 
+    async def holding(self, member: str, after: str) -> MetadataPage | None:
+        """Read the next tasks after an id, in the order of ids; None where there are no more."""
+        rows = await self._database.fetch(_HOLDING, after, f'"{member}"')
+        holding = [TaskMetadata(row["id"], row["metadata"], row["revision"]) for row in rows if row["metadata"]]
+        return MetadataPage(holding, len(rows), rows[-1]["id"]) if rows else None
+
+    async def total(self) -> int:
+        """Count the tasks there are."""
+        (record,) = await self._database.fetch(_TOTAL)
+        total: int = record["count"]
+        return total
+
     async def purge(self, older_than_seconds: float) -> int:
         """Remove tombstones of a certain age for good; returns how many."""
         return len(await self._database.fetch(_PURGE, older_than_seconds))
 
     async def update(self, task_id: str, changes: TaskChanges, updated_by: str) -> Task:
-        """Commit changes. Raises TaskNotFoundError."""
+        """Commit changes. Raises TaskNotFoundError, ConflictError."""
 
         async def work(connection: Connection) -> Task:
             held = await self._lock(connection, _LOCK, task_id)
+            require_revision(changes, held)
             return await self._update(connection, held, changes, None, updated_by)
 
         return await self._database.transact(work)
@@ -207,7 +222,7 @@ class TaskTable:
     async def _update(
         self, connection: Connection, held: Task, changes: TaskChanges, assigned_to: str | None, updated_by: str
     ) -> Task:
-        metadata = merge_objects(held.metadata, changes.metadata) if changes.metadata is not None else None
+        metadata = changed_metadata(changes, held) if changes.metadata is not None else None
         status = changes.status.value if changes.status else None
         record = await connection.fetchrow(
             _UPDATE,
