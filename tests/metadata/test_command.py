@@ -209,6 +209,7 @@ async def test_storage_that_fails_for_long_ends_it_with_a_line(
     async with AsyncExitStack() as stack:
         moving = asyncio.create_task(command.migrate_metadata(apply=True, as_json=False, waits=(0.1,)))
         while not await site.sql.fetchval("SELECT count(*) FROM task_attachments"):
+            assert not moving.done()
             await asyncio.sleep(0.01)
         await site.sql.expire_connections()
         await stack.enter_async_context(dead(site.postgres))

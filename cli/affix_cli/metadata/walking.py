@@ -27,7 +27,7 @@ class Registry(Protocol):
     """All tasks, in the order of their ids. Raises StorageUnavailableError and CircuitOpenError."""
 
     async def total(self) -> int:
-        """Count the tasks there are."""
+        """Return about how many tasks there are."""
         ...
 
     async def holding(self, member: str, after: str) -> MetadataPage | None:
