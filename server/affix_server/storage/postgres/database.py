@@ -119,6 +119,11 @@ class Database:
         except _STORE_FAULTS:
             cause = "Database connection timeout" if burnt else "Database connection failed"
             raise StorageUnavailableError(cause) from None
+        except AttributeError:
+            # What asyncpg raises where it goes on with a connection that has been terminated meanwhile.
+            if not _is_closed(connection):
+                raise
+            raise StorageUnavailableError("Database connection failed") from None
         finally:
             fuse.cancel()
             await self._release(connection)
@@ -136,6 +141,13 @@ class Database:
             await asyncio.wait_for(self._pool.close(), timeout=self.timeout)
         except TimeoutError:
             self._pool.terminate()
+
+
+def _is_closed(connection: Connection) -> bool:
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:
+        return True  # the pool has let go of it
 
 
 async def open_database(dsn: str, circuit: Circuit, *, operation_timeout: float, size: int = 10) -> Database:
