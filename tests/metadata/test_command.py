@@ -6,16 +6,15 @@ import asyncio
 import json
 import os
 import pty
+import re
 import secrets
 import subprocess
+import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import pytest
 from prometheus_client import CollectorRegistry
 
-from affix_cli.failures import Failure
-from affix_cli.metadata import command
 from affix_server.config import Settings
 from affix_server.domain import JsonContent, NewTask, Ref
 from affix_server.stores import open_redis_only
@@ -44,6 +43,18 @@ LINES = [
     'skipped: task t-5, key "nul": the content must not contain U+0000',
     "5 tasks read, 4 with metadata.data",
 ]
+
+
+# The command, but that it waits for stores no longer than this.
+IMPATIENT = """
+import sys
+from affix_cli import main
+from affix_cli.metadata import command
+
+command.migrate_metadata.__kwdefaults__["waits"] = (0.1,)
+sys.argv = ["affix", "migrate-metadata", "--apply"]
+main.main()
+"""
 
 
 async def run(site: Site, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -199,24 +210,27 @@ async def test_ctrl_c_ends_it_and_it_goes_on_where_it_was(site: Site, tmp_path: 
     assert set(await site.attachments()) == {(task, "log") for task in tasks}
 
 
-async def test_storage_that_fails_for_long_ends_it_with_a_line(
-    site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_storage_that_fails_for_long_ends_it_with_a_line(site: Site) -> None:
     await site.insert({f"t-{number:04d}": '{"data": {"log": "x"}}' for number in range(3000)})
-    for name, value in {**site.settings, "AFFIX_OPERATION_TIMEOUT_SECONDS": "1"}.items():
-        monkeypatch.setenv(name, value)
-
-    async with AsyncExitStack() as stack:
-        moving = asyncio.create_task(command.migrate_metadata(apply=True, as_json=False, waits=(0.1,)))
-        while not await site.sql.fetchval("SELECT count(*) FROM task_attachments"):
-            assert not moving.done()
-            await asyncio.sleep(0.01)
-        await site.sql.expire_connections()
-        await stack.enter_async_context(dead(site.postgres))
-        with pytest.raises(Failure, match=r"^storage failed: .*; what was moved stays moved, run it again to go on$"):
-            await moving
-    printed = capsys.readouterr().out.splitlines()
-    assert printed[-1] == "not finished: run it again to go on"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", IMPATIENT),
+        env=environment(site.settings | {"AFFIX_OPERATION_TIMEOUT_SECONDS": "1", "AFFIX_LOG_LEVEL": "error"}),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    while not await site.sql.fetchval("SELECT count(*) FROM task_attachments"):
+        assert process.returncode is None
+        await asyncio.sleep(0.01)
+    await site.sql.expire_connections()
+    async with dead(site.postgres):
+        out, error = await process.communicate()
+    assert process.returncode == 2
+    last = error.decode().splitlines()[-1]
+    assert re.fullmatch(r"affix: storage failed: .*; what was moved stays moved, run it again to go on", last), (
+        error.decode()
+    )
+    assert out.decode().splitlines()[-1] == "not finished: run it again to go on"
     assert (await run(site, "--apply")).returncode == 0
     assert len(await site.attachments()) == 3000
 
