@@ -110,11 +110,12 @@ class TooLarge:
 
 @dataclass(frozen=True, slots=True)
 class IndexLine:
-    """What an index says of one key; `type` is None for one that is gone."""
+    """What an index says of one key; `type` is None for one that is gone. `revision` is Postgres', 0 for unknown."""
 
     key: str
     type: AttachmentType | None
     created_at: int
+    revision: int = 0
 
 
 def random_suffix(length: int) -> str:

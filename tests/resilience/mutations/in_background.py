@@ -6,6 +6,7 @@ from affix_server.storage import reading
 from affix_server.storage.postgres.database import Database
 from affix_server.storage.reading import AttachmentReading
 from affix_server.storage.reconciler import Reconciler
+from affix_server.storage.redis.cache import Cache
 from affix_server.storage.redis.connection import Connection
 from affix_server.storage.single_flight import SingleFlight
 from affix_server.storage.writing import AttachmentWriting, Done
@@ -23,6 +24,14 @@ MUTATIONS = (
         "an index is believed to name only what is there",
         replaced(AttachmentReading, "_agrees", _nothing(result=True)),
         (lists.an_index_that_names_what_is_not_there_is_built_anew,),
+    ),
+    Mutation(
+        "an index is built beside what contradicts it",
+        replaced(Cache, "_overtake", _nothing()),
+        (
+            lists.an_index_that_shows_a_deletion_hides_what_was_deleted,
+            lists.an_index_that_shows_a_creation_shows_what_was_created,
+        ),
     ),
     Mutation(
         "a page is not looked through for its order",

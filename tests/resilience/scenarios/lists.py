@@ -11,7 +11,7 @@ from affix_server.domain import Query
 from affix_server.storage.entries import IndexLine
 from affix_server.storage.postgres.attachments import AttachmentTable
 from tests.resilience.inside import Hook, interposed, postgres_refused
-from tests.resilience.world import Pair, keys, read
+from tests.resilience.world import GONE, Pair, keys, read
 
 _LOADS = "SELECT coalesce(sum(calls), 0)::bigint FROM pg_stat_statements WHERE query LIKE '%WHEN r.total_bytes%'"
 
@@ -133,3 +133,36 @@ def _after_reading_an_index(table: AttachmentTable, hook: Hook) -> AbstractConte
             yield chunk
 
     return patch.object(table, "index", slow)
+
+
+async def an_index_that_shows_a_deletion_hides_what_was_deleted(world: Pair) -> None:
+    """A deletion is committed and not published yet when an index is built; nobody finds what it deleted after that."""
+    (ref,) = await world.refs("note")
+    await world.put(ref, "1")
+    found: list[object] = []
+
+    async def look() -> None:
+        await world.evict_indexes(ref.task_id)
+        found.extend((await keys(world.other, ref.task_id), await read(world.other, ref)))
+
+    with interposed(world.storage.cache, "publish", before=look):
+        await world.storage.attachments.delete(ref, "a")
+    assert found in ([[], GONE], [["note"], "1"])
+
+
+async def an_index_that_shows_a_creation_shows_what_was_created(world: Pair) -> None:
+    """As before, of a key that is created anew, and that is not on the page that is read."""
+    first, ref = await world.refs("first", "note")
+    await world.put(first, "1")
+    await world.put(ref, "1")
+    await world.storage.attachments.delete(ref, "a")
+    found: list[object] = []
+
+    async def look() -> None:
+        await world.evict_indexes(ref.task_id)
+        page = await world.other.attachments.list(Query(ref.task_id, limit=1))
+        found.extend((page.total_count, await read(world.other, ref)))
+
+    with interposed(world.storage.cache, "publish", before=look):
+        await world.put(ref, "2")
+    assert found in ([2, "2"], [1, GONE])

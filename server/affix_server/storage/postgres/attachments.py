@@ -21,8 +21,8 @@ _WRITE = statement("write_attachments")
 _READ = statement("read_attachments")
 _TASK_EXISTS = "SELECT EXISTS (SELECT FROM tasks WHERE id = $1 AND deleted_at IS NULL)"
 _INDEX = """
-SELECT key, type, (extract(epoch FROM created_at) * 1000)::bigint AS created_at
-FROM task_attachments WHERE task_id = $1 AND deleted_at IS NULL AND key > $2
+SELECT key, type, (extract(epoch FROM created_at) * 1000)::bigint AS created_at, revision
+FROM task_attachments WHERE task_id = $1 AND key > $2
 ORDER BY key LIMIT $3
 """
 _INDEX_CHUNK = 1000
@@ -166,7 +166,7 @@ class AttachmentTable:
         return Page(attachments, total, has_more=query.offset + len(attachments) < total)
 
     async def index(self, task_id: str) -> AsyncGenerator[Sequence[IndexLine]]:
-        """Read all keys of a task, some at a time; each part is as it is when it is read.
+        """Read all keys of a task, deleted ones too, some at a time; each part is as it is when it is read.
 
         Raises TaskNotFoundError.
         """
@@ -175,7 +175,7 @@ class AttachmentTable:
             raise TaskNotFoundError(task_id)
         after = ""
         while records := await self._database.fetch(_INDEX, task_id, after, _INDEX_CHUNK):
-            yield [IndexLine(record["key"], AttachmentType(record["type"]), record["created_at"]) for record in records]
+            yield [_index_line(record) for record in records]
             after = records[-1]["key"]
 
     async def since(self, revision: int) -> AsyncGenerator[Sequence[tuple[Ref, Row]]]:
@@ -232,6 +232,11 @@ async def write_attachments(
         if row.entry is not None:
             revisions.observe(row.entry.revision)
     return rows
+
+
+def _index_line(record: asyncpg.Record) -> IndexLine:
+    type_ = AttachmentType(record["type"]) if record["type"] is not None else None
+    return IndexLine(record["key"], type_, record["created_at"], record["revision"])
 
 
 def _required(condition: Condition) -> int | None:

@@ -32,7 +32,8 @@ from affix_server.storage.revisions import Revisions
 
 ENTRIES, PAGE = Script("entries"), Script("page")
 INDEX_BEGIN, INDEX_LOAD, FORGET = Script("index_begin"), Script("index_load"), Script("forget")
-SCRIPTS = (BEGIN, LEASE, RELEASE, PUT, DROP, ENTRIES, PAGE, INDEX_BEGIN, INDEX_LOAD, FORGET)
+OVERTAKE = Script("overtake")
+SCRIPTS = (BEGIN, LEASE, RELEASE, PUT, DROP, ENTRIES, PAGE, INDEX_BEGIN, INDEX_LOAD, FORGET, OVERTAKE)
 
 # An index is built in one go by one request; what a dead builder left goes away by itself.
 BUILDING_TTL_SECONDS = 60
@@ -161,6 +162,7 @@ class Cache:
         if not await self._load(task_id, token, await self._pending_lines(task_id), last=False):
             return False
         async for chunk in chunks:
+            await self._overtake(task_id, chunk)
             if not await self._load(task_id, token, chunk, last=False):
                 return False
         return await self._load(task_id, token, (), last=True)
@@ -219,9 +221,17 @@ class Cache:
             if entry is not None
         ]
 
+    async def _overtake(self, task_id: str, chunk: Sequence[IndexLine]) -> None:
+        """Drop what contradicts an index of these lines: it shows writes that are committed and not published yet."""
+        lines = [line for line in chunk if line.revision]
+        states = [part for line in lines for part in (line.revision, int(line.type is None))]
+        await self._run([OVERTAKE([names.entry(Ref(task_id, line.key)) for line in lines], *states)] if lines else [])
+
     async def _load(self, task_id: str, token: str, chunk: Sequence[IndexLine], *, last: bool) -> bool:
         lines: list[str | int] = []
         for line in chunk:
+            if line.type is None and line.revision:
+                continue  # nothing to load, and what has been noted of it meanwhile stays
             lines += (line.created_at, line.key, 0 if line.type is None else TYPE_PLACE[line.type])
         (loaded,) = await self._run([INDEX_LOAD(names.indexes(task_id), token, self._ttl, int(last), *lines)])
         return bool(loaded)

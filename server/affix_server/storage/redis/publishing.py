@@ -35,7 +35,7 @@ Parts = tuple[str | bytes | int, ...]
 # What put.lua answers when the write before is still on its way.
 _TOO_EARLY = -2
 # A publication waits so long at most for that of the write before it, and asks so often.
-PATIENCE_SECONDS = 0.5
+PATIENCE_SECONDS = 0.1
 _TURN_SECONDS = 0.005
 
 
