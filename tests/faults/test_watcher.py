@@ -46,4 +46,4 @@ def test_what_fell_into_a_gap_need_not_be_told() -> None:
 
 
 def test_a_gap_excuses_only_what_fell_into_it() -> None:
-    assert len(_record([1], [3], gaps=(Gap(25.0, 27.0),)).violations(_history(1, 2, 3))) == 1
+    assert len(_record([1], [3], gaps=(Gap(35.0, 37.0),)).violations(_history(1, 2, 3))) == 1
