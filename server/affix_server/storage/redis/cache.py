@@ -105,7 +105,7 @@ class Cache:
 
         Where Postgres holds nothing, the lease is given back.
         """
-        await self._run(
+        await self._client.run(
             [
                 release(names.entry(ref), token) if entry is None else put(entry, self._ttl, token)
                 for ref, entry in found.items()
@@ -117,7 +117,7 @@ class Cache:
 
         What nobody has told of is told of, where it is given how.
         """
-        replies = await self._run([put(entry, self._ttl, NO_LEASE, telling) for entry, telling in entries])
+        replies = await self._client.run([put(entry, self._ttl, NO_LEASE, telling) for entry, telling in entries])
         return [reply in {1, -1} for reply in replies]
 
     async def get(self, refs: Sequence[Ref]) -> list[Entry | None]:
@@ -132,7 +132,7 @@ class Cache:
             by_task.setdefault(ref.task_id, []).append(place)
         commands = [ENTRIES([names.entry(refs[i]) for i in places], max_bytes) for places in by_task.values()]
         found: list[Found] = [None] * len(refs)
-        for places, reply in zip(by_task.values(), await self._run(commands), strict=True):
+        for places, reply in zip(by_task.values(), await self._client.run(commands), strict=True):
             for place, part in zip(places, reply, strict=True):
                 found[place] = await self._parse_sized(refs[place], part)
         return found
@@ -142,7 +142,7 @@ class Cache:
         of, entries = names.index(query.task_id, query.type), names.entry_prefix(query.task_id)
         which = (query.key_prefix, int(query.descending))
         most = NO_CONTENTS if query.summaries else max_bytes
-        (reply,) = await self._run([PAGE([of], query.offset, query.limit, entries, most, *which)])
+        (reply,) = await self._client.run([PAGE([of], query.offset, query.limit, entries, most, *which)])
         if reply is None:
             return None
         keys = tuple(key.decode() for key in reply[1::2])
@@ -157,7 +157,7 @@ class Cache:
         the beginning is noted by put.lua, what was written before must be in it.
         """
         token = f"\x01{secrets.token_hex(8)}"
-        await self._run([INDEX_BEGIN(names.indexes(task_id), token, BUILDING_TTL_SECONDS)])
+        await self._client.run([INDEX_BEGIN(names.indexes(task_id), token, BUILDING_TTL_SECONDS)])
         # Of a key that is noted already, what Postgres says is not: so pending writes come first.
         if not await self._load(task_id, token, await self._pending_lines(task_id), last=False):
             return False
@@ -172,7 +172,7 @@ class Cache:
         prefix, cursor = names.entry_prefix(task_id), "0"
         while True:
             scan: Command = ("SCAN", cursor, "MATCH", f"{prefix}*", "COUNT", _SCAN_AT_ONCE, "TYPE", "hash")
-            (reply,) = await self._run([scan])
+            (reply,) = await self._client.run([scan])
             cursor = reply[0].decode()
             keys = [name.decode().removeprefix(prefix) for name in reply[1]]
             found = await self.get([Ref(task_id, key) for key in keys])
@@ -188,29 +188,29 @@ class Cache:
         """Drop everything that Postgres has too, entry by entry; returns how many keys went."""
         cursor, dropped = "0", 0
         while True:
-            (reply,) = await self._run([("SCAN", cursor, "MATCH", names.TASK_PATTERN, "COUNT", _SCAN_AT_ONCE)])
+            (reply,) = await self._client.run([("SCAN", cursor, "MATCH", names.TASK_PATTERN, "COUNT", _SCAN_AT_ONCE)])
             cursor = reply[0].decode()
             found = [name for name in reply[1] if names.is_cached(name)]
             if found:
-                (count,) = await self._run([FORGET(found)])
+                (count,) = await self._client.run([FORGET(found)])
                 dropped += count
             if cursor == "0":
                 return dropped
 
     async def forget(self, ref: Ref) -> None:
         """Drop an entry and the indexes, unless Postgres has not seen the entry."""
-        await self._run([FORGET([names.entry(ref)]), ("UNLINK", *names.indexes(ref.task_id))])
+        await self._client.run([FORGET([names.entry(ref)]), ("UNLINK", *names.indexes(ref.task_id))])
 
     async def forget_indexes(self, task_id: str) -> None:
         """Drop a task's indexes, which were found not to tell the truth; the next list builds them anew."""
-        await self._run([("UNLINK", *names.indexes(task_id))])
+        await self._client.run([("UNLINK", *names.indexes(task_id))])
 
     async def run(self, commands: Sequence[Command]) -> None:
         """Run commands made by Intents or publishing.py."""
-        await self._run(commands)
+        await self._client.run(commands)
 
     async def _pending_lines(self, task_id: str) -> list[IndexLine]:
-        (members,) = await self._run([("SMEMBERS", names.pending(task_id))])
+        (members,) = await self._client.run([("SMEMBERS", names.pending(task_id))])
         keys = [member.decode() for member in members]
         found = await self.get([Ref(task_id, key) for key in keys])
         return [
@@ -225,7 +225,8 @@ class Cache:
         """Drop what contradicts an index of these lines: it shows writes that are committed and not published yet."""
         lines = [line for line in chunk if line.revision]
         states = [part for line in lines for part in (line.revision, int(line.type is None))]
-        await self._run([OVERTAKE([names.entry(Ref(task_id, line.key)) for line in lines], *states)] if lines else [])
+        if lines:
+            await self._client.run([OVERTAKE([names.entry(Ref(task_id, line.key)) for line in lines], *states)])
 
     async def _load(self, task_id: str, token: str, chunk: Sequence[IndexLine], *, last: bool) -> bool:
         lines: list[str | int] = []
@@ -233,11 +234,8 @@ class Cache:
             if line.type is None and line.revision:
                 continue  # nothing to load, and what has been noted of it meanwhile stays
             lines += (line.created_at, line.key, 0 if line.type is None else TYPE_PLACE[line.type])
-        (loaded,) = await self._run([INDEX_LOAD(names.indexes(task_id), token, self._ttl, int(last), *lines)])
+        (loaded,) = await self._client.run([INDEX_LOAD(names.indexes(task_id), token, self._ttl, int(last), *lines)])
         return bool(loaded)
-
-    async def _run(self, commands: Sequence[Command]) -> list[Reply]:
-        return [accept(reply) for reply in await self._client.pipeline(commands)] if commands else []
 
     async def _parse_sized(self, ref: Ref, reply: Reply) -> Found:
         return TooLarge(reply) if isinstance(reply, int) else await self._parse(ref, reply)
@@ -264,7 +262,7 @@ class Cache:
 
     async def _drop(self, ref: Ref, revision: str) -> None:
         self._corrupt.inc()
-        await self._run([DROP([names.entry(ref)], revision)])
+        await self._client.run([DROP([names.entry(ref)], revision)])
 
 
 def _task_marks(task_ids: Sequence[str], replies: Sequence[Reply]) -> TaskMarks:

@@ -133,7 +133,12 @@ class RedisClient:
 
     async def execute(self, *command: str | bytes | float) -> Reply:
         """Run one command; an error reply raises CacheUnavailableError."""
-        return accept((await self.pipeline((command,)))[0])
+        (reply,) = await self.run((command,))
+        return reply
+
+    async def run(self, commands: Sequence[Command]) -> list[Reply]:
+        """Run commands in one round trip; an error reply to any of them raises CacheUnavailableError."""
+        return [accept(reply) for reply in await self.pipeline(commands)]
 
     async def _rerun_unknown_scripts(
         self, connection: Connection, commands: Sequence[Command], replies: list[Reply]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from affix_server.domain import Ref
 from affix_server.storage.redis import names
-from affix_server.storage.redis.client import RedisClient, accept
+from affix_server.storage.redis.client import RedisClient
 from affix_server.storage.redis.connection import Command
 from affix_server.storage.redis.publishing import begin
 from affix_server.times import now_ms
@@ -61,9 +61,7 @@ class Intents:
         self._under_way.add(member.encode())
         try:
             trace = ("ZADD", names.INTENTS, now_ms(), member)
-            _, (pending, revision) = (
-                accept(reply) for reply in await self._client.pipeline((trace, begin(ref, token)))
-            )
+            _, (pending, revision) = await self._client.run((trace, begin(ref, token)))
         except BaseException:
             self.abandon(ref, token)
             raise
@@ -111,8 +109,7 @@ class Intents:
     async def waiting(self) -> tuple[int, int]:
         """Return how many traces there are, and when the oldest was left, in ms; 0 if there is none."""
         command: Command = ("ZRANGE", names.INTENTS, 0, 0, "WITHSCORES")
-        replies = await self._client.pipeline((("ZCARD", names.INTENTS), command))
-        count, oldest = (accept(reply) for reply in replies)
+        count, oldest = await self._client.run((("ZCARD", names.INTENTS), command))
         return count, int(float(oldest[1])) if oldest else 0
 
     @staticmethod

@@ -9,7 +9,7 @@ from affix_server.domain import Ref
 from affix_server.storage.entries import Entry, Pending, TaskEntry, Tombstone
 from affix_server.storage.events import Change
 from affix_server.storage.redis import names
-from affix_server.storage.redis.client import RedisClient, Script, accept
+from affix_server.storage.redis.client import RedisClient, Script
 from affix_server.storage.redis.connection import Command, Reply
 from affix_server.storage.redis.hashes import CorruptEntryError, entry_fields, leases, parse_entry, parse_task
 from affix_server.storage.redis.publishing import (
@@ -55,7 +55,7 @@ class PendingWrites:
     async def look(self, ref: Ref) -> Seen:
         """Read all that decides whether a write can be accepted without Postgres."""
         command = LOOK([names.entry(ref), names.task(ref.task_id), names.index(ref.task_id)], ref.key)
-        return read_look(ref, accept((await self._client.pipeline((command,)))[0]))
+        return read_look(ref, (await self._client.run((command,)))[0])
 
     async def keep(self, pending: Pending, seen: Seen, change: Change) -> bool:
         """Keep a write until it is drained, and tell of it, if all is as it was seen."""
@@ -81,7 +81,7 @@ class PendingWrites:
             ref, created_at = Ref(entry.task_id, entry.key), entry.created_at
         place = (ref.key, index_key(entry), created_at, is_pending, ttl)
         command = PEND(write_keys(ref), seen.revision, *place, *event_parts(change), *entry_fields(entry), *marks)
-        return bool(accept((await self._client.pipeline((command,)))[0]))
+        return bool((await self._client.run((command,)))[0])
 
     async def get(self, refs: Sequence[Ref]) -> list[Pending | None]:
         """Read the pending writes of keys; None for a key that has none."""
@@ -90,8 +90,7 @@ class PendingWrites:
 
     async def settle(self, entries: Sequence[Entry]) -> None:
         """Publish what became of pending writes."""
-        for reply in await self._client.pipeline([put(entry, self._ttl, NO_LEASE) for entry in entries]):
-            accept(reply)
+        await self._client.run([put(entry, self._ttl, NO_LEASE) for entry in entries])
 
     async def discard(self, ref: Ref) -> None:
         """Drop a pending write whose task has been deleted."""
@@ -99,8 +98,7 @@ class PendingWrites:
             ("UNLINK", names.entry(ref), *names.indexes(ref.task_id)),
             ("SREM", names.pending(ref.task_id), ref.key),
         ]
-        for reply in await self._client.pipeline(commands):
-            accept(reply)
+        await self._client.run(commands)
 
 
 def read_look(ref: Ref, reply: Reply) -> Seen:

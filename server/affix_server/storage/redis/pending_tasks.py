@@ -10,7 +10,7 @@ from affix_server.storage.base import RESULT_KEY
 from affix_server.storage.entries import Pending, PendingTask, TaskEntry
 from affix_server.storage.events import Change
 from affix_server.storage.redis import names
-from affix_server.storage.redis.client import RedisClient, Script, accept
+from affix_server.storage.redis.client import RedisClient, Script
 from affix_server.storage.redis.connection import Command, Reply
 from affix_server.storage.redis.hashes import CorruptEntryError, Fields, entry_fields, leases, parse_task, task_fields
 from affix_server.storage.redis.pending import LOOK, Seen, pending_marks, read_look
@@ -77,7 +77,7 @@ class PendingTasks:
         """Read all that decides whether a write can be accepted without Postgres."""
         ref = Ref(task_id, RESULT_KEY)
         command = LOOK([names.entry(ref), names.task(task_id), names.index(task_id)], ref.key)
-        reply = accept((await self._client.pipeline((command,)))[0])
+        (reply,) = await self._client.run((command,))
         fields = dict(zip(reply[1][::2], reply[1][1::2], strict=True))
         result = read_look(ref, reply)
         return SeenTask(
@@ -107,15 +107,17 @@ class PendingTasks:
         fields = _fields(pending)
         with_it = _result_args(result, seen, _INDEXES_AT) if result is not None else []
         command = TASK_PEND(places, seen.revision, builder(token), len(fields), *fields, *with_it)
-        (reply,) = await self._client.pipeline((command,))
-        return bool(accept(reply)) and await self._tell(followed_by)
+        (kept,) = await self._client.run((command,))
+        if kept:
+            await self._client.run(followed_by)
+        return bool(kept)
 
     async def bury(self, pending: PendingTask, seen: SeenTask, change: Change) -> Buried:
         """Keep the deletion of a task until it is drained, and tell of it, if the task is as it was seen."""
         task_id = pending.task.id
         keys = [names.task(task_id), names.writing(Ref(task_id, "")), names.pending(task_id), *names.indexes(task_id)]
         command = TASK_BURY(keys, seen.revision, pending.task.revision, *event_parts(change), *_fields(pending))
-        said = int(accept((await self._client.pipeline((command,)))[0]))
+        said = int((await self._client.run((command,)))[0])
         if said not in {1, 2}:
             return Buried(kept=False, whole=False, above=said)
         return Buried(kept=True, whole=said == 1)
@@ -137,13 +139,7 @@ class PendingTasks:
         gone = [
             expunge(refs[start : start + _EXPUNGE_AT_ONCE], emptied) for start in range(0, len(refs), _EXPUNGE_AT_ONCE)
         ]
-        for reply in await self._client.pipeline([*gone, put_task(task, self._ttl, NO_LEASE)]):
-            accept(reply)
-
-    async def _tell(self, followed_by: Sequence[Command]) -> bool:
-        for reply in await self._client.pipeline(followed_by):
-            accept(reply)
-        return True
+        await self._client.run([*gone, put_task(task, self._ttl, NO_LEASE)])
 
 
 def _fields(pending: PendingTask) -> Fields:

@@ -76,8 +76,8 @@ class TaskCache:
 
         Returns for each whether Redis was behind.
         """
-        replies = await self._client.pipeline([put_task(task, self._ttl, NO_LEASE, change) for task, change in tasks])
-        return [accept(reply) in {1, -1} for reply in replies]
+        replies = await self._client.run([put_task(task, self._ttl, NO_LEASE, change) for task, change in tasks])
+        return [reply in {1, -1} for reply in replies]
 
     async def lease(self, task_id: str, token: str) -> None:
         """Ask for the right to `fill` a task; before Postgres is read, or it is worth nothing."""
@@ -156,5 +156,4 @@ class TaskCache:
 
     async def run(self, commands: Sequence[Command]) -> None:
         """Run commands made by Intents or publishing.py."""
-        for reply in await self._client.pipeline(commands):
-            accept(reply)
+        await self._client.run(commands)
