@@ -143,21 +143,19 @@ def batch_get_attachments(response: attachments.BatchGetAttachmentsResponse, opt
 def batch_create_attachments(response: attachments.BatchCreateAttachmentsResponse, options: Options) -> Result:
     """Print for each what was stored, or why it was not."""
     return {
-        "results": [
-            {"error": options.error(each.error)} if each.HasField("error") else create_attachment(each.created, options)
-            for each in response.results
-        ]
+        "results": [_failed(each, options) or create_attachment(each.created, options) for each in response.results]
     }
 
 
 def batch_delete_attachments(response: attachments.BatchDeleteAttachmentsResponse, options: Options) -> Result:
     """Print for each what was deleted, or why it was not."""
     return {
-        "results": [
-            {"error": options.error(each.error)} if each.HasField("error") else delete_attachment(each.deleted, options)
-            for each in response.results
-        ]
+        "results": [_failed(each, options) or delete_attachment(each.deleted, options) for each in response.results]
     }
+
+
+def _failed(item: attachments.BatchCreateResult | attachments.BatchDeleteResult, options: Options) -> Result:
+    return {"error": options.error(item.error)} if item.HasField("error") else {}
 
 
 def watch_attachments(response: attachments.WatchAttachmentsResponse) -> Result:

@@ -137,12 +137,14 @@ class AttachmentServicer:
         instance = self._callers.instance_id(context, checks)
         checks.done()
         stored = await self._attachments.batch_create(creations, instance)
-        done = results("CreateAttachment", request.requests, stored, codec.encode_created)
         return pb.BatchCreateAttachmentsResponse(
-            results=[
-                pb.BatchCreateResult(error=one) if isinstance(one, pb.BatchError) else pb.BatchCreateResult(created=one)
-                for one in done
-            ]
+            results=results(
+                "CreateAttachment",
+                request.requests,
+                stored,
+                encode=lambda one: pb.BatchCreateResult(created=codec.encode_created(one)),
+                fail=lambda error: pb.BatchCreateResult(error=error),
+            )
         )
 
     async def BatchDeleteAttachments(  # noqa: N802
@@ -154,12 +156,14 @@ class AttachmentServicer:
         instance = self._callers.instance_id(context, checks)
         checks.done()
         deleted = await self._attachments.batch_delete(deletions, instance)
-        done = results("DeleteAttachment", request.requests, deleted, codec.encode_deleted)
         return pb.BatchDeleteAttachmentsResponse(
-            results=[
-                pb.BatchDeleteResult(error=one) if isinstance(one, pb.BatchError) else pb.BatchDeleteResult(deleted=one)
-                for one in done
-            ]
+            results=results(
+                "DeleteAttachment",
+                request.requests,
+                deleted,
+                encode=lambda one: pb.BatchDeleteResult(deleted=codec.encode_deleted(one)),
+                fail=lambda error: pb.BatchDeleteResult(error=error),
+            )
         )
 
     def _creation(self, request: pb.CreateAttachmentRequest, checks: Checks, path: str = "") -> Creation:

@@ -18,11 +18,16 @@ _log = structlog.get_logger()
 
 
 def results(
-    method: str, requests: Sequence[object], done: Sequence[V | Exception], encode: Callable[[V], R]
-) -> list[R | pb.BatchError]:
-    """Return for each write its answer, or how a call of `method` with its request alone would have failed."""
+    method: str,
+    requests: Sequence[object],
+    done: Sequence[V | Exception],
+    *,
+    encode: Callable[[V], R],
+    fail: Callable[[pb.BatchError], R],
+) -> list[R]:
+    """Encode for each write what it left, or how a call of `method` with its request alone would have failed."""
     return [
-        _error(method, request, one) if isinstance(one, Exception) else encode(one)
+        fail(_error(method, request, one)) if isinstance(one, Exception) else encode(one)
         for request, one in zip(requests, done, strict=True)
     ]
 
