@@ -76,7 +76,7 @@ class EventStream:
 
     async def end(self) -> bytes:
         """Return the place of the last entry; there is one from now on."""
-        place: bytes = accept((await self._client.pipeline((WATCHED([names.WATCHED]),)))[0])
+        place: bytes = (await self._client.run((WATCHED([names.WATCHED]),)))[0]
         return place
 
     async def after(self, place: bytes) -> Sequence[Line]:

@@ -10,7 +10,7 @@ from affix_server.domain import Ref
 from affix_server.storage.entries import Entry, TaskEntry, TaskTombstone, Tombstone
 from affix_server.storage.events import Change, Event
 from affix_server.storage.redis import names
-from affix_server.storage.redis.client import RedisClient, Script, accept
+from affix_server.storage.redis.client import RedisClient, Script
 from affix_server.storage.redis.connection import Command
 from affix_server.storage.redis.hashes import entry_fields, task_fields
 
@@ -122,7 +122,7 @@ async def put_in_turn(client: RedisClient, entry: Entry, ttl_seconds: int, token
     end = loop.time() + PATIENCE_SECONDS
     while True:
         command = put(entry, ttl_seconds, token, telling, waits=loop.time() < end)
-        if accept((await client.pipeline((command,)))[0]) != _TOO_EARLY:
+        if await client.run((command,)) != [_TOO_EARLY]:
             return
         await asyncio.sleep(_TURN_SECONDS)
 

@@ -9,7 +9,7 @@ from affix_server.storage.entries import Entry, TaskEntry, TaskTombstone
 from affix_server.storage.events import Change
 from affix_server.storage.redis import names
 from affix_server.storage.redis.cache import BUILDING_TTL_SECONDS, INDEX_BEGIN, INDEX_LOAD
-from affix_server.storage.redis.client import RedisClient, Script, accept
+from affix_server.storage.redis.client import RedisClient, Script
 from affix_server.storage.redis.connection import Command
 from affix_server.storage.redis.hashes import CorruptEntryError, parse_task, task_fields
 from affix_server.storage.redis.publishing import (
@@ -45,7 +45,7 @@ class TaskCache:
     async def get(self, task_id: str) -> tuple[TaskEntry | None, int | None]:
         """Read a task and the number of its attachments, None for what Redis does not know, in one round trip."""
         command = TASK_GET([names.task(task_id), names.index(task_id)])
-        hash_, count = accept((await self._client.pipeline((command,)))[0])
+        ((hash_, count),) = await self._client.run((command,))
         try:
             task = parse_task(task_id, hash_)
         except CorruptEntryError as fault:
@@ -121,8 +121,8 @@ class TaskCache:
         revision = held.revision if held is not None else ""
         event = () if change is None else event_parts(change)
         command = TASK_KEEP(keys, revision, indexes, ttl, len(event), *event, *task_fields(task))
-        (reply,) = await self._client.pipeline([command])
-        if not accept(reply):
+        (kept,) = await self._client.run([command])
+        if not kept:
             return False
         await self.run(followed_by)
         return True
@@ -144,11 +144,11 @@ class TaskCache:
                 name for name in (found.decode().removeprefix(names.task("")) for found in reply[1]) if ":" not in name
             ]
             for hash_, task_id in zip(
-                await self._client.pipeline([("HGETALL", names.task(task_id)) for task_id in task_ids]),
+                await self._client.run([("HGETALL", names.task(task_id)) for task_id in task_ids]),
                 task_ids,
                 strict=True,
             ):
-                task = parse_task(task_id, accept(hash_))
+                task = parse_task(task_id, hash_)
                 if task is not None:
                     yield task
             if cursor == "0":
