@@ -40,6 +40,7 @@ from affix_server.storage.redis.pending_tasks import PendingTasks
 from affix_server.storage.redis.task_cache import TaskCache
 from affix_server.storage.redis_only.attachments import RedisOnlyAttachments
 from affix_server.storage.redis_only.tasks import RedisOnlyTasks
+from affix_server.storage.redis_watch import RedisWatch
 from affix_server.storage.repository import AttachmentRepository
 from affix_server.storage.republisher import Republisher
 from affix_server.storage.revisions import Revisions
@@ -47,7 +48,6 @@ from affix_server.storage.task_acceptor import TaskAcceptor
 from affix_server.storage.task_repository import TaskRepository
 from affix_server.storage.task_writing import TaskWriting
 from affix_server.storage.trust import Trust
-from affix_server.storage.watch import Watch
 from affix_server.storage.watching import Watching
 from affix_server.storage.writing import AttachmentWriting
 
@@ -72,7 +72,7 @@ class Storage:
     writer: GroupCommitWriter
     reconciler: Reconciler
     trust: Trust
-    watch: Watch
+    watch: RedisWatch
     postgres_circuit: Circuit
     redis_circuit: Circuit
     watching: Watching
@@ -140,7 +140,7 @@ def _compose(
     doubts = DoubtTable(database, intents.writer)
     announcement = Announcement(doubts)
     trust = Trust(announcement, postgres_circuit, statement_seconds=database.timeout)
-    watch = Watch(
+    watch = RedisWatch(
         trust=trust,
         announcement=announcement,
         client=client,

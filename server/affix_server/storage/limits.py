@@ -9,6 +9,10 @@ from affix_server.storage.entries import Entry, TooLarge
 # What an attachment adds to a message beside its content, at most: names, ids, times.
 _ENVELOPE_BYTES = 2048
 
+# How much content to read of an attachment at most, where there is no budget for it: any, or only how much it is.
+NO_LIMIT = 2**62
+NO_CONTENTS = -1
+
 
 def content_bytes(content: Content | None) -> int:
     """Return the size of a content in bytes of UTF-8, the figure that size limits are about."""

@@ -14,7 +14,8 @@ from affix_server.resilience import Circuit
 from affix_server.storage.drainer import Drainer
 from affix_server.storage.entries import TaskTombstone
 from affix_server.storage.events import task_deletion, task_event
-from affix_server.storage.postgres.attachments import NO_LIMIT, AttachmentTable
+from affix_server.storage.limits import NO_LIMIT
+from affix_server.storage.postgres.attachments import AttachmentTable
 from affix_server.storage.postgres.database import Database
 from affix_server.storage.postgres.tasks import TaskTable
 from affix_server.storage.redis.cache import Cache

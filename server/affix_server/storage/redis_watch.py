@@ -36,7 +36,7 @@ _FURTHEST_BEHIND_US = 9 * 60 * 1_000_000
 _log = structlog.get_logger()
 
 
-class Watch:
+class RedisWatch:
     """Looks after Redis and after the other processes' doubts; tells Trust what comes of it."""
 
     def __init__(

@@ -5,7 +5,7 @@ refuses a write, or another process announces that it does without Redis. From
 then on Postgres answers its reads, and its writes are acknowledged after the
 commit alone, once all others have had time to hear of it. All processes
 believe Redis, or none does (docs/decisions/0010-doubt-is-shared.md,
-0014-believing-together.md); `watch.py` sees to that.
+0014-believing-together.md); `redis_watch.py` sees to that.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _OutdatedError(Exception):
 
 
 class Trust:
-    """What one process thinks of Redis. `watch.py` keeps it up to date; everything else asks."""
+    """What one process thinks of Redis. `redis_watch.py` keeps it up to date; everything else asks."""
 
     def __init__(self, announcement: Announcement, database_circuit: Circuit, *, statement_seconds: float) -> None:
         """Begin undecided: nobody knows how old what is in Redis is, until somebody has looked."""

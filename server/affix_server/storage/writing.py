@@ -12,8 +12,9 @@ from affix_server.storage.acceptor import Acceptor
 from affix_server.storage.conditions import conflict
 from affix_server.storage.drainer import Drainer
 from affix_server.storage.entries import Entry, Write
+from affix_server.storage.limits import NO_LIMIT
 from affix_server.storage.ongoing import Ongoing
-from affix_server.storage.postgres.attachments import NO_LIMIT, AttachmentTable, Row
+from affix_server.storage.postgres.attachments import AttachmentTable, Row
 from affix_server.storage.postgres.writer import GroupCommitWriter
 from affix_server.storage.redis.cache import Cache
 from affix_server.storage.redis.client import CacheUnavailableError
@@ -144,12 +145,13 @@ class AttachmentWriting:
             if row.entry is not None:
                 await self._trust.heard()
                 return Done(row.entry)
-        (there,) = (await self._table.read((write.ref,), NO_LIMIT)).rows
-        return _undone(write, row, there)
+        if row.task_exists and write.condition:
+            return _undone(write, row, (await self._table.read((write.ref,), NO_LIMIT)).rows[0])
+        return _undone(write, row, row)
 
 
 def _undone(write: Write, row: Row, there: Row) -> Done:
-    """Say why nothing was written, `there` being what was found afterwards."""
+    """Say why nothing was written, `there` being what was found afterwards where a condition is to blame."""
     if not row.task_exists:
         raise TaskNotFoundError(write.ref.task_id)
     live = isinstance(there.entry, Attachment)

@@ -7,13 +7,13 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import Any
 
-from affix_server.storage import trust, watch
+from affix_server.storage import redis_watch, trust
 from affix_server.storage.announcement import Announcement
 from affix_server.storage.postgres import doubts
 from affix_server.storage.postgres.doubts import DoubtTable, Others
 from affix_server.storage.redis.client import CacheUnavailableError
+from affix_server.storage.redis_watch import RedisWatch
 from affix_server.storage.trust import Trust
-from affix_server.storage.watch import Watch
 from tests.resilience.mutations.in_servers import _nothing
 from tests.resilience.mutations.patching import Mutation, replaced, together
 from tests.resilience.scenarios import doubt, returning
@@ -21,12 +21,12 @@ from tests.resilience.scenarios import doubt, returning
 _others = DoubtTable.others
 
 
-async def _catch_up_without_heartbeat(self: Watch) -> None:
+async def _catch_up_without_heartbeat(self: RedisWatch) -> None:
     await self._trust.nothing_unpublished()
-    await self._republisher.republish(self._since - watch._MARGIN_US)
+    await self._republisher.republish(self._since - redis_watch._MARGIN_US)
 
 
-async def _wait_for_nobody(self: Watch, *_: object) -> bool:
+async def _wait_for_nobody(self: RedisWatch, *_: object) -> bool:
     self._looked = self._loop.time()
     return False
 
@@ -71,12 +71,12 @@ MUTATIONS = (
     ),
     Mutation(
         "a server starts when it believes Redis",
-        replaced(watch, "_START_SECONDS", 1e9),
+        replaced(redis_watch, "_START_SECONDS", 1e9),
         (doubt.a_server_starts_while_another_is_cut_off,),
     ),
     Mutation(
         "nothing is published again",
-        replaced(Watch, "_catch_up", _nothing()),
+        replaced(RedisWatch, "_catch_up", _nothing()),
         (doubt.what_redis_missed_is_published_again, returning.a_failed_publication_is_made_up_for),
     ),
     Mutation(
@@ -109,7 +109,7 @@ MUTATIONS = (
     ),
     Mutation(
         "nobody looks for the doubts of others",
-        together(replaced(Watch, "_others_soon", _nothing()), replaced(Watch, "_others", _nothing())),
+        together(replaced(RedisWatch, "_others_soon", _nothing()), replaced(RedisWatch, "_others", _nothing())),
         (doubt.nobody_believes_a_redis_that_one_writes_past,),
     ),
     Mutation(
@@ -119,7 +119,7 @@ MUTATIONS = (
     ),
     Mutation(
         "nobody waits for those who do without Redis",
-        replaced(Watch, "_wait_until_all_are", _wait_for_nobody),
+        replaced(RedisWatch, "_wait_until_all_are", _wait_for_nobody),
         (returning.a_server_that_does_without_redis_is_waited_for,),
     ),
     Mutation(
@@ -129,17 +129,17 @@ MUTATIONS = (
     ),
     Mutation(
         "what was written just before the outage is not published again",
-        replaced(watch, "_MARGIN_US", 0),
+        replaced(redis_watch, "_MARGIN_US", 0),
         (returning.a_failed_publication_is_made_up_for,),
     ),
     Mutation(
         "the heartbeat is not asked how old Redis is",
-        replaced(Watch, "_catch_up", _catch_up_without_heartbeat),
+        replaced(RedisWatch, "_catch_up", _catch_up_without_heartbeat),
         (returning.what_a_restored_redis_lacks_is_published_again,),
     ),
     Mutation(
         "no Redis is too old",
-        replaced(watch, "_FURTHEST_BEHIND_US", 1 << 62),
+        replaced(redis_watch, "_FURTHEST_BEHIND_US", 1 << 62),
         (returning.a_redis_older_than_tombstones_is_forgotten,),
     ),
     Mutation(

@@ -12,7 +12,7 @@ from affix_server.domain import Attachment, AttachmentType, Condition, Page, Que
 from affix_server.errors import StorageUnavailableError, TaskNotFoundError
 from affix_server.storage.entries import Entry, IndexLine, Pending, Tombstone, Write, random_suffix
 from affix_server.storage.events import Change, attachment_event
-from affix_server.storage.limits import content_bytes, require_room
+from affix_server.storage.limits import NO_CONTENTS, NO_LIMIT, content_bytes, require_room
 from affix_server.storage.postgres.database import Connection, Database, statement
 from affix_server.storage.postgres.rows import content_columns, drain_columns, parse_entry, parse_summary
 from affix_server.storage.revisions import Revisions
@@ -26,10 +26,6 @@ FROM task_attachments WHERE task_id = $1 AND key > $2
 ORDER BY key LIMIT $3
 """
 _INDEX_CHUNK = 1000
-# For what is read because it has to be, whatever its size.
-NO_LIMIT = 2**62
-# For what is read without its contents.
-NO_CONTENTS = -1
 _LIST = statement("list_attachments")
 _DRAIN = statement("drain_attachments")
 _SINCE = statement("attachments_since")

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from affix_server.domain import Attachment, Query, Ref, Summary
 from affix_server.storage.entries import Entry, IndexLine, TooLarge
+from affix_server.storage.limits import NO_CONTENTS
 from affix_server.storage.redis import names
 from affix_server.storage.redis.client import RedisClient, Script, accept, is_wrong_type
 from affix_server.storage.redis.connection import Command, Reply
@@ -40,8 +41,6 @@ BUILDING_TTL_SECONDS = 60
 _SCAN_AT_ONCE = 500
 
 Found = Entry | Summary | TooLarge | None
-# In place of the largest content that is sent along.
-NO_CONTENTS = -1
 
 
 @dataclass(frozen=True, slots=True)
