@@ -119,6 +119,8 @@ def encode_attachment(attachment: Attachment | Summary) -> pb.Attachment:
         "updated_at": _timestamp(attachment.updated_at),
         "revision": attachment.revision,
     }
+    if attachment.expires_at is not None:
+        common["expires_at"] = _timestamp(attachment.expires_at)
     if isinstance(attachment, Summary):
         message = pb.Attachment(content_bytes=attachment.content_bytes, **common)
         if attachment.mime_type is not None:
@@ -147,6 +149,7 @@ def encode_created(created: Created) -> pb.CreateAttachmentResponse:
         created_at=_timestamp(created.created_at),
         durability=_durability(pending=created.pending),
         revision=created.revision,
+        expires_at=None if created.expires_at is None else _timestamp(created.expires_at),
     )
 
 
@@ -241,6 +244,11 @@ def task_durability(written: WrittenTask) -> pb.Durability.ValueType:
 
 def _durability(*, pending: bool) -> pb.Durability.ValueType:
     return pb.DURABILITY_PENDING if pending else pb.DURABILITY_COMMITTED
+
+
+def decode_time(time: Timestamp) -> int:
+    """Return a time in milliseconds since the epoch; parts of one are cut off."""
+    return time.seconds * 1000 + time.nanos // 1_000_000
 
 
 def _timestamp(ms: int) -> Timestamp:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -16,7 +17,9 @@ from affix_server.errors import StartError, StorageUnavailableError
 from affix_server.resilience import Circuit
 from affix_server.storage.acceptor import Acceptor
 from affix_server.storage.announcement import Announcement
+from affix_server.storage.clock import Clock
 from affix_server.storage.drainer import Drainer
+from affix_server.storage.expiry import Expiry
 from affix_server.storage.feed import Feed
 from affix_server.storage.postgres.attachments import AttachmentTable
 from affix_server.storage.postgres.database import Database, open_database
@@ -71,6 +74,7 @@ class Storage:
     task_table: TaskTable
     writer: GroupCommitWriter
     reconciler: Reconciler
+    expiry: Expiry
     trust: Trust
     watch: RedisWatch
     postgres_circuit: Circuit
@@ -91,6 +95,7 @@ async def open_storage(settings: Settings, registry: CollectorRegistry, stack: A
     await storage.watch.start()
     _background(stack, "group_commit", storage.writer.run())
     _background(stack, "reconciler", storage.reconciler.run())
+    _background(stack, "expiry", storage.expiry.run())
     _background(stack, "watch", storage.watch.run())
     # Unwound first: writes that outlive their callers still need all of the above.
     stack.push_async_callback(storage.tasks.close)
@@ -111,10 +116,13 @@ class RedisOnlyStorage:
 async def open_redis_only(settings: Settings, registry: CollectorRegistry, stack: AsyncExitStack) -> RedisOnlyStorage:
     """Connect to Redis, which keeps everything for good; `stack` closes it. Raises StartError."""
     client = await _open_redis(settings, stack)
+    clock = Clock(lambda: time.time_ns() // 1000)
     cache = Cache(client, Revisions(), ttl_seconds=0, registry=registry)
-    task_cache, writes = TaskCache(client, ttl_seconds=0), PendingWrites(client, ttl_seconds=0)
-    attachments = RedisOnlyAttachments(cache, task_cache, writes, max_message_bytes=settings.max_message_bytes)
+    task_cache, writes = TaskCache(client, clock, ttl_seconds=0), PendingWrites(client, ttl_seconds=0)
+    most = settings.max_message_bytes
+    attachments = RedisOnlyAttachments(cache, task_cache, writes, clock, max_message_bytes=most)
     watching = _open_watching(settings, registry, stack)
+    _background(stack, "expiry", Expiry(attachments, registry).run())
     return RedisOnlyStorage(attachments, RedisOnlyTasks(task_cache, attachments), client, watching)
 
 
@@ -130,7 +138,7 @@ def _compose(
     ttl = settings.cache_ttl_seconds
     revisions, intents = Revisions(), Intents(client)
     cache = Cache(client, revisions, ttl_seconds=ttl, registry=registry)
-    task_cache, pending = TaskCache(client, ttl_seconds=ttl), PendingWrites(client, ttl_seconds=ttl)
+    task_cache, pending = TaskCache(client, database.clock, ttl_seconds=ttl), PendingWrites(client, ttl_seconds=ttl)
     table, task_table = AttachmentTable(database, revisions), TaskTable(database, revisions)
     pending_tasks = PendingTasks(client, ttl_seconds=ttl)
     writer, drainer = GroupCommitWriter(table), Drainer(pending, pending_tasks, table, task_table)
@@ -152,6 +160,9 @@ def _compose(
     )
     refuse = settings.when_postgres_down == "refuse"
     acceptor = Acceptor(pending, trust, revisions, database, refuse=refuse)
+    writing = AttachmentWriting(
+        cache=cache, intents=intents, table=table, writer=writer, acceptor=acceptor, drainer=drainer, trust=trust
+    )
     task_writing = TaskWriting(
         cache=task_cache,
         intents=intents,
@@ -159,6 +170,7 @@ def _compose(
         acceptor=TaskAcceptor(acceptor, pending_tasks, task_cache),
         drainer=drainer,
         trust=trust,
+        end=writing.end,
     )
     reading = AttachmentReading(
         cache=cache,
@@ -167,11 +179,9 @@ def _compose(
         table=table,
         drainer=drainer,
         trust=trust,
+        clock=database.clock,
         max_message_bytes=settings.max_message_bytes,
         registry=registry,
-    )
-    writing = AttachmentWriting(
-        cache=cache, intents=intents, table=table, writer=writer, acceptor=acceptor, drainer=drainer, trust=trust
     )
     reconciler = Reconciler(
         cache=cache,
@@ -187,7 +197,7 @@ def _compose(
     )
     fallback = settings.list_fallback == "empty"
     return Storage(
-        attachments=AttachmentRepository(reading, writing, redis_circuit, empty_list_fallback=fallback),
+        attachments=AttachmentRepository(reading, writing, redis_circuit, database.clock, empty_list_fallback=fallback),
         tasks=TaskRepository(
             cache=task_cache,
             intents=intents,
@@ -202,6 +212,7 @@ def _compose(
         task_table=task_table,
         writer=writer,
         reconciler=reconciler,
+        expiry=Expiry(writing, registry),
         trust=trust,
         watch=watch,
         postgres_circuit=postgres_circuit,

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from affix_server import json_text
 from affix_server.domain import BinaryContent, Content, JsonContent, MarkdownContent, TextContent, UrlContent
 from affix_server.errors import InvalidParamsError, Violation
+from affix_server.times import format_ms
 
 MAX_TASK_ID = 128
 MAX_KEY = 100
@@ -19,6 +22,9 @@ MAX_TASK_LIST = 1000
 MAX_TASK_TEXT = 500
 MAX_NAME = 128
 MAX_PRIORITY = 100
+MAX_TTL_SECONDS = 315_360_000
+_MOST_NANOS = 999_999_999
+_YEAR_10000 = 253_402_300_800
 
 _TASK_ID = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 _KEY = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,100}")
@@ -155,6 +161,15 @@ class Checks:
             self.fail(field, f"must be 1 to {MAX_NAME} characters, not {len(name)}")
         elif _CONTROL.search(name):
             self.fail(field, "must not contain control characters")
+
+    def moment(self, time: Timestamp, field: str, *, later_than_ms: int) -> None:
+        """Require a time after another one, in ms, and before the year 10000."""
+        if not 0 <= time.nanos <= _MOST_NANOS:
+            self.fail(field, f"must have nanos from 0 to {_MOST_NANOS}, not {time.nanos}")
+        elif time.seconds >= _YEAR_10000:
+            self.fail(field, "must be before the year 10000")
+        elif time.seconds * 1000 + time.nanos // 1_000_000 <= later_than_ms:
+            self.fail(field, f"must be later than now, {format_ms(later_than_ms)}")
 
     def count(self, count: int, field: str, most: int) -> None:
         """Check the number of items of a batch."""

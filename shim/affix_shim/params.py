@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple, TypeVar
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from msgspec import Raw, ValidationError
 from msgspec.json import Decoder
 
 from affix_shim.jsonrpc import kind
 from affix_shim.members import members_of, repeated
+from affix_shim.times import parse_time
 from affix_shim.violations import Violation, clip
 
 T = TypeVar("T")
@@ -110,6 +112,17 @@ class Params:
         """Read true or false; absent, or refused, it is false."""
         value = self._typed(name, "a boolean", required=False)
         return value is not None and bytes(value) == b"true"
+
+    def time(self, name: str) -> Timestamp | None:
+        """Read a time of RFC 3339, such as `2025-01-19T11:00:00Z`."""
+        text = self.string(name)
+        if text is None:
+            return None
+        try:
+            return parse_time(text)
+        except ValueError:
+            self.refuse(name, f"must be a time such as 2025-01-19T11:00:00Z, not '{clip(text)}'")
+            return None
 
     def word(self, name: str, words: Mapping[str, T], *, required: bool = False) -> T | None:
         """Read one of some words, as what it stands for."""

@@ -55,7 +55,7 @@ def _ref(params: Params) -> tuple[str, str]:
 
 
 def create_attachment(params: Params) -> attachments.CreateAttachmentRequest:
-    """Read taskId, key, type and what the type has, and optionally ifRevision, ifAbsent.
+    """Read taskId, key, type and what the type has, and optionally ifRevision, ifAbsent, expiresAt or ttlSeconds.
 
     A parameter of another type is refused.
     """
@@ -63,6 +63,7 @@ def create_attachment(params: Params) -> attachments.CreateAttachmentRequest:
     request = attachments.CreateAttachmentRequest(
         task_id=task_id, key=key, if_revision=params.integer("ifRevision", INT64), if_absent=params.boolean("ifAbsent")
     )
+    _read_expiry(params, request)
     type_ = params.word("type", _TYPE_WORDS, required=True)
     params.ignore(_ALL_CONTENT)
     if type_ is None:
@@ -90,6 +91,16 @@ def _read_content(params: Params, type_: str, request: attachments.CreateAttachm
             size = params.integer("size", INT64)
             if size is not None:
                 request.binary.size = size
+
+
+def _read_expiry(params: Params, request: attachments.CreateAttachmentRequest) -> None:
+    expires_at, ttl_seconds = params.time("expiresAt"), params.integer("ttlSeconds", INT64)
+    if expires_at is not None:
+        request.expires_at.CopyFrom(expires_at)
+    if ttl_seconds is not None:
+        request.ttl_seconds = ttl_seconds
+    if params.has("expiresAt") and params.has("ttlSeconds"):
+        params.refuse("ttlSeconds", "must not be given together with expiresAt")
 
 
 def get_attachment(params: Params) -> attachments.GetAttachmentRequest:

@@ -63,6 +63,10 @@ def _revision(revision: int, options: Options) -> Result:
     return {"revision": revision} if options.with_revision else {}
 
 
+def _expiry(stored: attachments.Attachment | attachments.CreateAttachmentResponse) -> Result:
+    return {"expiresAt": print_time(stored.expires_at)} if stored.HasField("expires_at") else {}
+
+
 def _attachment(stored: attachments.Attachment, options: Options) -> Result:
     content = stored.WhichOneof("content")
     type_ = content or _TYPE_WORDS[stored.type]
@@ -87,7 +91,7 @@ def _attachment(stored: attachments.Attachment, options: Options) -> Result:
     result["createdBy"] = stored.created_by
     result["createdAt"] = print_time(stored.created_at)
     result["updatedAt"] = print_time(stored.updated_at)
-    return {**result, **_revision(stored.revision, options)}
+    return {**result, **_expiry(stored), **_revision(stored.revision, options)}
 
 
 def create_attachment(response: attachments.CreateAttachmentResponse, options: Options) -> Result:
@@ -98,6 +102,7 @@ def create_attachment(response: attachments.CreateAttachmentResponse, options: O
         "key": response.key,
         "type": _TYPE_WORDS[response.type],
         "createdAt": print_time(response.created_at),
+        **_expiry(response),
         **_revision(response.revision, options),
         **_said(response.durability),
     }

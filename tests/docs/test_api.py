@@ -120,6 +120,7 @@ def test_the_limits_are_those_that_are_checked() -> None:
         validation.MAX_LIST,
         validation.MAX_TASK_LIST,
         validation.MAX_BATCH,
+        validation.MAX_TTL_SECONDS,
         validation.MAX_NAME,
         jsonrpc.MAX_BATCH,
     ]

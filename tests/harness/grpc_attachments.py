@@ -18,8 +18,10 @@ _DELETE = {**_REF, "ifRevision": "if_revision"}
 
 
 def _create_request(params: Params) -> a.CreateAttachmentRequest:
-    names = {**_REF, "ifRevision": "if_revision", "ifAbsent": "if_absent"}
+    names = {**_REF, "ifRevision": "if_revision", "ifAbsent": "if_absent", "ttlSeconds": "ttl_seconds"}
     request = fill(a.CreateAttachmentRequest(), params, names)
+    if "expiresAt" in params:
+        request.expires_at.FromJsonString(params["expiresAt"])
     match params.get("type"):
         case "json":
             request.json.CopyFrom(json(params["value"]))
@@ -72,6 +74,10 @@ def _revision(revision: int, params: Params) -> Result:
     return {"revision": revision} if params.get("withRevision") else {}
 
 
+def _expiry(stored: a.Attachment | a.CreateAttachmentResponse) -> Result:
+    return {"expiresAt": time(stored.expires_at)} if stored.HasField("expires_at") else {}
+
+
 def _attachment(attachment: a.Attachment, params: Params) -> Result:
     type_ = word(a.AttachmentType, attachment.type, "ATTACHMENT_TYPE_")
     assert attachment.WhichOneof("content") in {type_, None}
@@ -86,6 +92,7 @@ def _attachment(attachment: a.Attachment, params: Params) -> Result:
         "createdBy": attachment.created_by,
         "createdAt": time(attachment.created_at),
         "updatedAt": time(attachment.updated_at),
+        **_expiry(attachment),
         **_revision(attachment.revision, params),
     }
 
@@ -97,6 +104,7 @@ def _created(response: a.CreateAttachmentResponse, params: Params) -> Result:
         "key": response.key,
         "type": word(a.AttachmentType, response.type, "ATTACHMENT_TYPE_"),
         "createdAt": time(response.created_at),
+        **_expiry(response),
         **_revision(response.revision, params),
         **durability(response),
     }

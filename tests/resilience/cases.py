@@ -15,6 +15,7 @@ from tests.resilience.scenarios import (
     deletion,
     doubt,
     draining,
+    expiry,
     forward,
     freezing,
     identity,
@@ -46,6 +47,7 @@ _MODULES = (
     tasks,
     task_deletion,
     task_races,
+    expiry,
 )
 SCENARIOS: tuple[Scenario, ...] = tuple(
     function

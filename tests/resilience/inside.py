@@ -20,6 +20,7 @@ from affix_server.storage.redis.client import RedisClient
 from affix_server.storage.redis.pending import PendingWrites
 from affix_server.storage.redis.pending_tasks import PendingTasks
 from affix_server.storage.redis.task_cache import TaskCache
+from affix_server.storage.writing import AttachmentWriting
 from affix_server.stores import Storage
 from tests.storage.outages import until
 
@@ -70,6 +71,11 @@ def redis_unreachable(storage: Storage) -> Iterator[None]:
         yield
     finally:
         client._address = address
+
+
+def attachment_writing(storage: Storage) -> AttachmentWriting:
+    """Return what takes writes of attachments through all steps."""
+    return storage.attachments._writing
 
 
 def redis_client(storage: Storage) -> RedisClient:

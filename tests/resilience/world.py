@@ -56,7 +56,7 @@ class Pair(World):
 
     async def evict_indexes(self, task_id: str) -> None:
         """Make Redis forget a task's indexes."""
-        types = ("", ":json", ":markdown", ":text", ":url", ":binary")
+        types = ("", ":json", ":markdown", ":text", ":url", ":binary", ":expiring")
         await self.redis.delete(*(f"cb:task:{task_id}:attachments{type_}" for type_ in types))
 
     async def both_believe(self) -> None:

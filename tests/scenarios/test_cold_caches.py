@@ -101,6 +101,7 @@ SUFFIXES = [
     "",
     ":attachments",
     *(f":attachments:{type_}" for type_ in SAMPLES),
+    ":attachments:expiring",
     *(f":attachment:{key}" for key in KEYS),
 ]
 

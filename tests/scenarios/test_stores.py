@@ -28,7 +28,7 @@ COLUMNS = {
     "updated_at": "updatedAt",
 }
 # Beyond the answers: what a page would weigh, told without reading it, and who wrote last, for the event.
-BOOKKEEPING = ("content_bytes", "updated_by", "previous_revision", "overwrites")
+BOOKKEEPING = ("content_bytes", "expires_at", "updated_by", "previous_revision", "overwrites")
 
 
 @pytest.mark.parametrize("type_", SAMPLES)

@@ -13,6 +13,7 @@ from affix_server.errors import AttachmentNotFoundError, TaskNotFoundError
 from affix_server.storage.entries import IndexLine, Write
 from affix_server.storage.redis.publishing import NO_LEASE, Telling
 from affix_server.stores import Storage
+from affix_server.times import now_ms
 
 
 async def keys_listed(storage: Storage, task_id: str) -> list[str]:
@@ -60,7 +61,7 @@ async def test_a_late_fill_of_the_past_still_appears_in_the_list_it_belongs_to(s
     token = storage.intents.token()
     await storage.cache.lease([Ref(task_id, "second")], token)
     await storage.cache.fill({Ref(task_id, "second"): unpublished}, token)
-    page = await storage.cache.page(Query(task_id, limit=10), 1000)
+    page = await storage.cache.page(Query(task_id, limit=10), 1000, now_ms())
     assert page is not None
     assert page.keys == ("first", "second")
 
@@ -122,7 +123,7 @@ async def test_what_is_written_while_an_index_is_built_is_in_it(storage: Storage
         yield read_before
 
     assert await storage.cache.build_index(task_id, slow_postgres())
-    page = await storage.cache.page(Query(task_id, limit=10), 1000)
+    page = await storage.cache.page(Query(task_id, limit=10), 1000, now_ms())
     assert page is not None
     assert sorted(page.keys) == ["keep", "late", "retype"]
     assert page.total_count == 3

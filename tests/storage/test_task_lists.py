@@ -13,6 +13,7 @@ from affix_cli.embedded import EmbeddedPostgres
 from affix_server.domain import TaskOrderBy
 from affix_server.storage.postgres.migrate import migrate
 from affix_server.storage.postgres.tasks import list_statement
+from affix_server.times import now_ms
 
 _ROWS = 20_000
 _FILL = """
@@ -67,7 +68,7 @@ async def test_a_page_is_read_along_an_index(
     tasks: asyncpg.Connection, filters: tuple[str, ...], order_by: TaskOrderBy, order: str
 ) -> None:
     sql = list_statement(filters, order_by, descending=order == "desc")
-    found = await page_plan(tasks, sql, 50, 0, *(_FILTERS[column] for column in filters))
+    found = await page_plan(tasks, sql, 50, 0, now_ms(), *(_FILTERS[column] for column in filters))
     kinds = {node["Node Type"] for node in found}
     assert not kinds & {"Sort", "Incremental Sort", "Seq Scan", "Bitmap Heap Scan"}, kinds
     (scan,) = [node for node in found if "Index Name" in node]
@@ -78,7 +79,7 @@ async def test_a_page_is_read_along_an_index(
 async def test_the_total_is_counted_along_an_index(tasks: asyncpg.Connection) -> None:
     for column in ("t.assigned_to", "t.priority"):  # of a quarter of all rows, reading the table is as good
         sql = list_statement((column,), TaskOrderBy.CREATED_AT, descending=True)
-        (record,) = await tasks.fetch(f"EXPLAIN (FORMAT JSON) {sql}", 50, 0, _FILTERS[column])
+        (record,) = await tasks.fetch(f"EXPLAIN (FORMAT JSON) {sql}", 50, 0, now_ms(), _FILTERS[column])
         counted = [node for node in nodes(json.loads(record[0])[0]["Plan"]) if node["Node Type"] == "Aggregate"]
         assert counted
         assert not [node for node in nodes(counted[0]) if node["Node Type"] == "Seq Scan"], column

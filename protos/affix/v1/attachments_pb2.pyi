@@ -311,6 +311,7 @@ class Attachment(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     TYPE_FIELD_NUMBER: _builtins.int
     CONTENT_BYTES_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Unique, `ta-{unix ms}-{9 of 0-9a-z}`; kept by an overwrite."""
     task_id: _builtins.str
@@ -355,6 +356,10 @@ class Attachment(_message.Message):
     def updated_at(self) -> _timestamp_pb2.Timestamp:
         """When its content was last written, to the millisecond."""
 
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp:
+        """When it will be gone; absent for one that stays."""
+
     def __init__(
         self,
         *,
@@ -372,10 +377,11 @@ class Attachment(_message.Message):
         revision: _builtins.int = ...,
         type: Global___AttachmentType.ValueType = ...,
         content_bytes: _builtins.int | None = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_content_bytes", b"_content_bytes", "binary", b"binary", "content", b"content", "content_bytes", b"content_bytes", "created_at", b"created_at", "json", b"json", "markdown", b"markdown", "text", b"text", "updated_at", b"updated_at", "url", b"url"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_content_bytes", b"_content_bytes", "binary", b"binary", "content", b"content", "content_bytes", b"content_bytes", "created_at", b"created_at", "expires_at", b"expires_at", "json", b"json", "markdown", b"markdown", "text", b"text", "updated_at", b"updated_at", "url", b"url"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_content_bytes", b"_content_bytes", "binary", b"binary", "content", b"content", "content_bytes", b"content_bytes", "created_at", b"created_at", "created_by", b"created_by", "id", b"id", "json", b"json", "key", b"key", "markdown", b"markdown", "revision", b"revision", "task_id", b"task_id", "text", b"text", "type", b"type", "updated_at", b"updated_at", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_content_bytes", b"_content_bytes", "binary", b"binary", "content", b"content", "content_bytes", b"content_bytes", "created_at", b"created_at", "created_by", b"created_by", "expires_at", b"expires_at", "id", b"id", "json", b"json", "key", b"key", "markdown", b"markdown", "revision", b"revision", "task_id", b"task_id", "text", b"text", "type", b"type", "updated_at", b"updated_at", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__content_bytes: _TypeAlias = _typing.Literal["content_bytes"]  # noqa: Y015
     _WhichOneofArgType__content_bytes: _TypeAlias = _typing.Literal["_content_bytes", b"_content_bytes"]  # noqa: Y015
@@ -403,6 +409,8 @@ class CreateAttachmentRequest(_message.Message):
     BINARY_FIELD_NUMBER: _builtins.int
     IF_REVISION_FIELD_NUMBER: _builtins.int
     IF_ABSENT_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    TTL_SECONDS_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """The task, 1-128 of `A-Z a-z 0-9 . _ -`. It must exist."""
     key: _builtins.str
@@ -413,6 +421,8 @@ class CreateAttachmentRequest(_message.Message):
     """Only if the attachment that is there has this revision, 1 or more."""
     if_absent: _builtins.bool
     """Only if there is no attachment under the key. Not together with if_revision."""
+    ttl_seconds: _builtins.int
+    """So many seconds from now, 1 to 315,360,000 (ten years)."""
     @_builtins.property
     def json(self) -> Global___JsonContent:
         """A JSON value."""
@@ -433,6 +443,10 @@ class CreateAttachmentRequest(_message.Message):
     def binary(self) -> Global___BinaryContent:
         """A reference to binary data."""
 
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp:
+        """To the millisecond, later than now and before the year 10000."""
+
     def __init__(
         self,
         *,
@@ -445,19 +459,25 @@ class CreateAttachmentRequest(_message.Message):
         binary: Global___BinaryContent | None = ...,
         if_revision: _builtins.int | None = ...,
         if_absent: _builtins.bool = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
+        ttl_seconds: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_if_revision", b"_if_revision", "binary", b"binary", "content", b"content", "if_revision", b"if_revision", "json", b"json", "markdown", b"markdown", "text", b"text", "url", b"url"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_if_revision", b"_if_revision", "binary", b"binary", "content", b"content", "expires_at", b"expires_at", "expiry", b"expiry", "if_revision", b"if_revision", "json", b"json", "markdown", b"markdown", "text", b"text", "ttl_seconds", b"ttl_seconds", "url", b"url"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_if_revision", b"_if_revision", "binary", b"binary", "content", b"content", "if_absent", b"if_absent", "if_revision", b"if_revision", "json", b"json", "key", b"key", "markdown", b"markdown", "task_id", b"task_id", "text", b"text", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_if_revision", b"_if_revision", "binary", b"binary", "content", b"content", "expires_at", b"expires_at", "expiry", b"expiry", "if_absent", b"if_absent", "if_revision", b"if_revision", "json", b"json", "key", b"key", "markdown", b"markdown", "task_id", b"task_id", "text", b"text", "ttl_seconds", b"ttl_seconds", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__if_revision: _TypeAlias = _typing.Literal["if_revision"]  # noqa: Y015
     _WhichOneofArgType__if_revision: _TypeAlias = _typing.Literal["_if_revision", b"_if_revision"]  # noqa: Y015
     _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["json", "markdown", "text", "url", "binary"]  # noqa: Y015
     _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    _WhichOneofReturnType_expiry: _TypeAlias = _typing.Literal["expires_at", "ttl_seconds"]  # noqa: Y015
+    _WhichOneofArgType_expiry: _TypeAlias = _typing.Literal["expiry", b"expiry"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__if_revision) -> _WhichOneofReturnType__if_revision | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_expiry) -> _WhichOneofReturnType_expiry | None: ...
 
 Global___CreateAttachmentRequest: _TypeAlias = CreateAttachmentRequest  # noqa: Y015
 
@@ -474,6 +494,7 @@ class CreateAttachmentResponse(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     DURABILITY_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The attachment's id."""
     task_id: _builtins.str
@@ -490,6 +511,10 @@ class CreateAttachmentResponse(_message.Message):
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When the key was first created; an overwrite does not change it."""
 
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp:
+        """When it will be gone, if it will."""
+
     def __init__(
         self,
         *,
@@ -500,10 +525,11 @@ class CreateAttachmentResponse(_message.Message):
         created_at: _timestamp_pb2.Timestamp | None = ...,
         durability: Global___Durability.ValueType = ...,
         revision: _builtins.int = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "expires_at", b"expires_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "durability", b"durability", "id", b"id", "key", b"key", "revision", b"revision", "task_id", b"task_id", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "durability", b"durability", "expires_at", b"expires_at", "id", b"id", "key", b"key", "revision", b"revision", "task_id", b"task_id", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

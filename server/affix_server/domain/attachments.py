@@ -80,11 +80,16 @@ class Attachment:
     created_at: int
     updated_at: int
     revision: int
+    expires_at: int | None = None
 
     @property
     def type(self) -> AttachmentType:
         """The type of its content."""
         return self.content.type
+
+    def is_gone(self, now_ms: int) -> bool:
+        """Tell whether it has expired by a time."""
+        return self.expires_at is not None and self.expires_at <= now_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +107,11 @@ class Summary:
     created_at: int
     updated_at: int
     revision: int
+    expires_at: int | None = None
+
+    def is_gone(self, now_ms: int) -> bool:
+        """Tell whether it has expired by a time."""
+        return self.expires_at is not None and self.expires_at <= now_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +136,12 @@ ALWAYS = Condition()
 
 
 class Creation(NamedTuple):
-    """What to store under a name, if a condition holds."""
+    """What to store under a name, if a condition holds, and when it is to be gone, in ms; None for never."""
 
     ref: Ref
     content: Content
     condition: Condition = ALWAYS
+    expires_at: int | None = None
 
 
 class Deletion(NamedTuple):
@@ -151,6 +162,7 @@ class Created:
     created_at: int
     revision: int
     pending: bool = False
+    expires_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from affix_server.errors import AttachmentNotFoundError, TaskNotFoundError
 from affix_server.services.batches import results
 from affix_server.services.caller import Callers
 from affix_server.storage.base import AttachmentEvents, Attachments
-from affix_server.validation import MAX_BATCH, MAX_LIST, Checks
+from affix_server.validation import MAX_BATCH, MAX_LIST, MAX_TTL_SECONDS, Checks
 
 _DEFAULT_LIMIT = 50
 _WRITTEN = frozenset({EventKind.CREATED, EventKind.OVERWRITTEN})
@@ -56,7 +56,8 @@ class AttachmentServicer:
         creation = self._creation(request, checks)
         instance = self._callers.instance_id(context, checks)
         checks.done()
-        created = await self._attachments.create(creation.ref, creation.content, instance, creation.condition)
+        where, expires_at = (creation.ref, creation.content), creation.expires_at
+        created = await self._attachments.create(*where, instance, creation.condition, expires_at)
         return codec.encode_created(created)
 
     async def GetAttachment(  # noqa: N802
@@ -176,7 +177,19 @@ class AttachmentServicer:
         condition = _condition(request, checks, path)
         if request.if_absent and condition.revision is not None:
             checks.fail(f"{path}if_absent", "must not be given together with if_revision")
-        return Creation(ref, content, Condition(condition.revision, request.if_absent))
+        expires_at = self._expiry(request, checks, path)
+        return Creation(ref, content, Condition(condition.revision, request.if_absent), expires_at)
+
+    def _expiry(self, request: pb.CreateAttachmentRequest, checks: Checks, path: str) -> int | None:
+        match request.WhichOneof("expiry"):
+            case "expires_at":
+                checks.moment(request.expires_at, f"{path}expires_at", later_than_ms=self._attachments.now_ms())
+                return codec.decode_time(request.expires_at)
+            case "ttl_seconds":
+                checks.number(request.ttl_seconds, f"{path}ttl_seconds", 1, MAX_TTL_SECONDS)
+                return self._attachments.now_ms() + request.ttl_seconds * 1000
+            case _:
+                return None
 
     async def WatchAttachments(  # noqa: N802
         self, request: pb.WatchAttachmentsRequest, _context: CallContext

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import Protocol
 
-from affix_server.domain import Attachment
+from affix_server.domain import Attachment, Ref
 from affix_server.errors import (
     AffixError,
     AttachmentNotFoundError,
@@ -15,7 +16,7 @@ from affix_server.errors import (
     TaskNotFoundError,
 )
 from affix_server.storage.conditions import require
-from affix_server.storage.entries import Entry, Pending, TaskTombstone, Tombstone, Write, random_suffix
+from affix_server.storage.entries import EXPIRY, Entry, Pending, TaskTombstone, Tombstone, Write, random_suffix
 from affix_server.storage.events import attachment_event
 from affix_server.storage.postgres.database import Database
 from affix_server.storage.redis.intents import Begun
@@ -55,13 +56,34 @@ class Acceptor:
             seen = await self._pending.look(write.ref)
             if not may_follow(fault, begun, seen):
                 raise as_failure(fault)
-            pending = self.decide(write, seen, fault)
-            overwrites = isinstance(seen.entry, Attachment)
-            change = attachment_event(pending.entry, write.written_by, overwrites=overwrites)
-            if await self._pending.keep(pending, seen, change):
-                self.observe(pending.entry.revision)
-                return pending.entry
+            in_the_way = self._has_expired(seen.entry) and not write.ends
+            ending = Write(write.ref, None, EXPIRY, ends=True)
+            kept = await self._keep(ending if in_the_way else write, seen, fault)
+            if kept is not None and not in_the_way:
+                return kept
+            if kept is not None:
+                begun = replace(begun, revision=str(kept.revision))
         raise as_failure(fault)
+
+    async def end(self, ref: Ref, fault: StorageUnavailableError | CircuitOpenError) -> None:
+        """Delete what is under a key, if Redis knows that it has expired."""
+        async for _ in self.turns(fault):
+            seen = await self._pending.look(ref)
+            if not self._has_expired(seen.entry) or await self._keep(Write(ref, None, EXPIRY, ends=True), seen, fault):
+                return
+
+    async def _keep(self, write: Write, seen: Seen, fault: AffixError) -> Entry | None:
+        """Keep a write, if all is as it was seen."""
+        pending = self.decide(write, seen, fault)
+        overwrites = isinstance(seen.entry, Attachment)
+        change = attachment_event(pending.entry, write.written_by, overwrites=overwrites)
+        if not await self._pending.keep(pending, seen, change):
+            return None
+        self.observe(pending.entry.revision)
+        return pending.entry
+
+    def _has_expired(self, entry: Entry | None) -> bool:
+        return isinstance(entry, Attachment) and self._database.clock.has_come(entry.expires_at)
 
     async def turns(self, fault: StorageUnavailableError | CircuitOpenError) -> AsyncGenerator[None]:
         """Give one turn after another to decide in; raises `fault` where nothing is accepted."""
@@ -98,7 +120,7 @@ class Acceptor:
             raise as_failure(fault)
         gone = isinstance(held, Tombstone) or (held is None and seen.denied)
         if write.content is None:
-            if gone:
+            if gone or (write.ends and not self._has_expired(held)):
                 raise AttachmentNotFoundError(ref.task_id, ref.key)
             if not isinstance(held, Attachment):
                 raise as_failure(fault)
@@ -115,6 +137,7 @@ class Acceptor:
             created_at=live.created_at if live else now_ms,
             updated_at=now_ms,
             revision=revision,
+            expires_at=write.expires_at,
         )
         # Unless it follows a deletion that Postgres has not seen either, there may be a row by now.
         provisional = seen.provisional if live else not (isinstance(held, Tombstone) and seen.pending)

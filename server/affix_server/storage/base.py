@@ -47,10 +47,22 @@ RESULT_KEY = "result"
 class Attachments(Protocol):
     """Attachments by (task, key)."""
 
-    async def create(self, ref: Ref, content: Content, created_by: str, condition: Condition = ALWAYS) -> Created:
+    def now_ms(self) -> int:
+        """Return the time by which they expire, in ms since the epoch."""
+        ...
+
+    async def create(
+        self,
+        ref: Ref,
+        content: Content,
+        created_by: str,
+        condition: Condition = ALWAYS,
+        expires_at: int | None = None,
+    ) -> Created:
         """Store content under a key, replacing what is there, if a condition holds.
 
-        A replacement keeps id, created_at and created_by. Raises TaskNotFoundError, and
+        A replacement keeps id, created_at and created_by. From `expires_at`, in ms, on no answer has it any more, and
+        shortly after it is deleted; None lets it stay. Raises TaskNotFoundError, and
         ConflictError with the current revision, 0 for no attachment.
         """
         ...

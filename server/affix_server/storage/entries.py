@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from affix_server.domain import ALWAYS, Attachment, AttachmentType, Condition, Content, Ref, Task
 
+# Who deletes what has expired.
+EXPIRY = "expiry"
+
 _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -38,12 +41,17 @@ TaskEntry = Task | TaskTombstone
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A create, or a delete if `content` is None, on its way to Postgres."""
+    """A create, or a delete if `content` is None, on its way to Postgres.
+
+    `expires_at`, in ms, is when it is to be gone. `ends` is for the deletion of what has expired, and of nothing else.
+    """
 
     ref: Ref
     content: Content | None
     written_by: str
     condition: Condition = ALWAYS
+    expires_at: int | None = None
+    ends: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +124,7 @@ class IndexLine:
     type: AttachmentType | None
     created_at: int
     revision: int = 0
+    expires_at: int | None = None
 
 
 def random_suffix(length: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from itertools import pairwise
+from typing import TypeGuard
 
 from prometheus_client import CollectorRegistry, Counter
 
@@ -14,8 +15,9 @@ from affix_server.errors import (
     StorageUnavailableError,
     TaskNotFoundError,
 )
+from affix_server.storage.clock import Clock
 from affix_server.storage.drainer import Drainer
-from affix_server.storage.entries import TaskTombstone, Tombstone, TooLarge
+from affix_server.storage.entries import Entry, TaskTombstone, Tombstone, TooLarge
 from affix_server.storage.limits import NO_LIMIT, answer_budget, content_size, require_room
 from affix_server.storage.postgres.attachments import AttachmentTable, Row, Rows, SummaryRow
 from affix_server.storage.redis.cache import Cache, Found, TaskMarks
@@ -42,6 +44,7 @@ class AttachmentReading:
         table: AttachmentTable,
         drainer: Drainer,
         trust: Trust,
+        clock: Clock,
         max_message_bytes: int,
         registry: CollectorRegistry,
     ) -> None:
@@ -52,6 +55,7 @@ class AttachmentReading:
         self._table = table
         self._drainer = drainer
         self._trust = trust
+        self._clock = clock
         self._max_message_bytes = max_message_bytes
         self._loads: SingleFlight[Row] = SingleFlight()
         self._builds: SingleFlight[bool] = SingleFlight()
@@ -68,8 +72,8 @@ class AttachmentReading:
         """See storage.base.Attachments."""
         rows = await self._trust.redis_first(lambda: self._batch_get(refs), lambda: self._batch_get_past_redis(refs))
         if allow_missing:
-            return [row.entry if isinstance(row.entry, Attachment) else None for row in rows]
-        return [_existing(ref, row) for ref, row in zip(refs, rows, strict=True)]
+            return [row.entry if self._lives(row.entry) else None for row in rows]
+        return [self._existing(ref, row) for ref, row in zip(refs, rows, strict=True)]
 
     async def list(self, query: Query) -> Page:
         """See storage.base.Attachments."""
@@ -83,15 +87,15 @@ class AttachmentReading:
         while entry is None and await self._loads.landed(ref):
             # A load that began before this call may have read what is out of date by now; what it filled in may not be.
             (entry,) = await self._cache.get((ref,))
-        if isinstance(entry, Attachment):
+        if self._lives(entry):
             self._hits.inc()
             return entry
-        if isinstance(entry, Tombstone):
+        if entry is not None:
             if not await self._task_exists(ref):
                 raise TaskNotFoundError(ref.task_id)
             raise AttachmentNotFoundError(ref.task_id, ref.key)
         self._misses.inc()
-        return _existing(ref, await self._loads.run(ref, lambda: self._load(ref)))
+        return self._existing(ref, await self._loads.run(ref, lambda: self._load(ref)))
 
     def forget(self, ref: Ref) -> None:
         """Share no load any more that may have begun before a write of this process was committed."""
@@ -136,20 +140,22 @@ class AttachmentReading:
         found = await self._cache.batch_get(distinct, budget // len(refs))
         rows = await self._complete(distinct, found, budget, "requests")
         for ref, row in rows.items():
-            if isinstance(row.entry, Tombstone) and row.task_exists and not await self._task_exists(ref):
+            gone = row.entry is not None and not self._lives(row.entry)
+            if gone and row.task_exists and not await self._task_exists(ref):
                 rows[ref] = Row(task_exists=False, entry=None)
         return [rows[ref] for ref in refs]
 
     async def _list(self, query: Query, budget: int) -> Page:
         task_id = query.task_id
         for _ in range(_LIST_ATTEMPTS):
-            page = await self._cache.page(query, budget // query.limit)
+            now_ms = self._clock.now_ms()
+            page = await self._cache.page(query, budget // query.limit, now_ms)
             if page is None:
                 await self._builds.run(task_id, lambda: self._build_index(task_id))
                 continue
             refs = [Ref(task_id, key) for key in page.keys]
             rows = await self._listed(query, dict(zip(refs, page.entries, strict=True)), budget)
-            if not await self._agrees(query, rows):
+            if not await self._agrees(query, rows, now_ms):
                 continue
             found = tuple(one for one in (rows[ref].entry for ref in refs) if isinstance(one, Attachment | Summary))
             in_order = reversed(found) if query.descending else found
@@ -183,12 +189,12 @@ class AttachmentReading:
         async with aclosing(self._table.index(task_id)) as chunks:
             return await self._cache.build_index(task_id, chunks)
 
-    async def _agrees(self, query: Query, rows: Mapping[Ref, Row | SummaryRow]) -> bool:
-        """Tell whether what an index named is there; if not, it is mended and the list is to be read again."""
+    async def _agrees(self, query: Query, rows: Mapping[Ref, Row | SummaryRow], now_ms: int) -> bool:
+        """Tell whether what an index named at a time is there; if not, it is mended, and the list to be read again."""
         for row in rows.values():
             if not row.task_exists:
                 raise TaskNotFoundError(query.task_id)
-            if not isinstance(row.entry, Attachment | Summary):
+            if not isinstance(row.entry, Attachment | Summary) or row.entry.is_gone(now_ms):
                 # An index that names what is not there is not to be believed.
                 await self._cache.forget_indexes(query.task_id)
                 return False
@@ -227,7 +233,7 @@ class AttachmentReading:
     # Past Redis
 
     async def _get_past_redis(self, ref: Ref) -> Attachment:
-        return _existing(ref, (await self._table.read((ref,), NO_LIMIT)).rows[0])
+        return self._existing(ref, (await self._table.read((ref,), NO_LIMIT)).rows[0])
 
     async def _batch_get_past_redis(self, refs: Sequence[Ref]) -> Sequence[Row]:
         distinct, budget = list(dict.fromkeys(refs)), answer_budget(self._max_message_bytes, len(refs))
@@ -236,10 +242,13 @@ class AttachmentReading:
         rows = dict(zip(distinct, read.rows, strict=True))
         return [rows[ref] for ref in refs]
 
+    def _existing(self, ref: Ref, row: Row) -> Attachment:
+        if not row.task_exists:
+            raise TaskNotFoundError(ref.task_id)
+        if not self._lives(row.entry):
+            raise AttachmentNotFoundError(ref.task_id, ref.key)
+        return row.entry
 
-def _existing(ref: Ref, row: Row) -> Attachment:
-    if not row.task_exists:
-        raise TaskNotFoundError(ref.task_id)
-    if not isinstance(row.entry, Attachment):
-        raise AttachmentNotFoundError(ref.task_id, ref.key)
-    return row.entry
+    def _lives(self, entry: Entry | None) -> TypeGuard[Attachment]:
+        """Tell whether there is an attachment: not a tombstone, nor one that is still to be deleted."""
+        return isinstance(entry, Attachment) and not self._clock.has_come(entry.expires_at)

@@ -20,6 +20,7 @@ from affix_server.domain import (
 )
 from affix_server.errors import AffixError, AttachmentNotFoundError, CircuitOpenError, TaskNotFoundError
 from affix_server.resilience import Circuit
+from affix_server.storage.clock import Clock
 from affix_server.storage.entries import Tombstone, Write
 from affix_server.storage.reading import AttachmentReading
 from affix_server.storage.writing import AttachmentWriting, Done
@@ -35,6 +36,7 @@ class AttachmentRepository:
         reading: AttachmentReading,
         writing: AttachmentWriting,
         redis_circuit: Circuit,
+        clock: Clock,
         *,
         empty_list_fallback: bool,
     ) -> None:
@@ -42,20 +44,33 @@ class AttachmentRepository:
         self._reading = reading
         self._writing = writing
         self._redis_circuit = redis_circuit
+        self._clock = clock
         self._empty_list_fallback = empty_list_fallback
 
     async def close(self) -> None:
         """Wait until writes that outlived their callers are done."""
         await self._writing.close()
 
-    async def create(self, ref: Ref, content: Content, created_by: str, condition: Condition = ALWAYS) -> Created:
+    def now_ms(self) -> int:
         """See storage.base.Attachments."""
-        write = Write(ref, content, created_by, condition)
+        return self._clock.now_ms()
+
+    async def create(
+        self,
+        ref: Ref,
+        content: Content,
+        created_by: str,
+        condition: Condition = ALWAYS,
+        expires_at: int | None = None,
+    ) -> Created:
+        """See storage.base.Attachments."""
+        write = Write(ref, content, created_by, condition, expires_at)
         return self._created(write, await self._writing.write(write))
 
     async def batch_create(self, creations: Sequence[Creation], created_by: str) -> Sequence[Created | Exception]:
         """See storage.base.Attachments."""
-        return await self._batch([Write(*one[:2], created_by, one.condition) for one in creations], self._created)
+        writes = [Write(one.ref, one.content, created_by, one.condition, one.expires_at) for one in creations]
+        return await self._batch(writes, self._created)
 
     async def delete(self, ref: Ref, deleted_by: str, condition: Condition = ALWAYS) -> Deleted:
         """See storage.base.Attachments."""
@@ -80,7 +95,8 @@ class AttachmentRepository:
         if not isinstance(done.entry, Attachment):
             raise TaskNotFoundError(write.ref.task_id)
         entry = done.entry
-        return Created(entry.id, *write.ref, entry.type, entry.created_at, entry.revision, pending=done.pending)
+        identity = (entry.id, *write.ref, entry.type, entry.created_at, entry.revision)
+        return Created(*identity, pending=done.pending, expires_at=entry.expires_at)
 
     def _deleted(self, write: Write, done: Done) -> Deleted:
         self._reading.forget(write.ref)

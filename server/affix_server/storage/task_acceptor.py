@@ -77,6 +77,8 @@ class TaskAcceptor:
         fault: Fault,
     ) -> Task:
         """Complete a task with its result, both or neither. Raises TaskNotFoundError where Redis is sure."""
+        if result is not None:
+            await self._acceptor.end(Ref(task_id, RESULT_KEY), fault)
         async for _ in self._acceptor.turns(fault):
             seen = await self._look(task_id, begun, fault)
             pending = self._changed(_held(task_id, seen, fault), _COMPLETION, worker_id, completed_by, seen)

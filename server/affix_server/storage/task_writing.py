@@ -14,7 +14,7 @@ from affix_server.storage.entries import TaskTombstone
 from affix_server.storage.events import task_deletion, task_event
 from affix_server.storage.ongoing import Ongoing
 from affix_server.storage.postgres.attachments import Row
-from affix_server.storage.postgres.tasks import TaskTable
+from affix_server.storage.postgres.tasks import ExpiredResultError, TaskTable
 from affix_server.storage.redis.client import CacheUnavailableError
 from affix_server.storage.redis.connection import Command
 from affix_server.storage.redis.intents import Begun, Intents
@@ -59,14 +59,16 @@ class TaskWriting:
         acceptor: TaskAcceptor,
         drainer: Drainer,
         trust: Trust,
+        end: Callable[[Ref], Awaitable[bool]],
     ) -> None:
-        """Compose the two stores' halves."""
+        """Compose the two stores' halves; `end` deletes an attachment that has expired."""
         self._cache = cache
         self._intents = intents
         self._table = table
         self._acceptor = acceptor
         self._drainer = drainer
         self._trust = trust
+        self._end = end
         self._writes = Ongoing()
 
     async def close(self) -> None:
@@ -136,7 +138,11 @@ class TaskWriting:
             accept=lambda begun, fault: self._acceptor.complete(task_id, worker_id, result, completed_by, begun, fault),
             task_of=lambda done: done[0],
         )
-        return await self._writes.run(self._write(steps))
+        while True:
+            try:
+                return await self._writes.run(self._write(steps))
+            except ExpiredResultError:
+                await self._end(refs[1])
 
     async def delete(self, task_id: str, deleted_by: str) -> Written[TaskTombstone]:
         """Delete a task and all that hangs on it. Raises TaskNotFoundError."""
@@ -171,7 +177,7 @@ class TaskWriting:
             for ref, token in zip(steps.refs, tokens, strict=True):
                 await self._intents.give_up(ref, token)
             return Written(await steps.accept(begun, fault), pending=True)
-        except AffixError:
+        except (AffixError, ExpiredResultError):
             # Postgres has answered, and there was nothing to do.
             await self._cache.run(self._ends(steps.refs, tokens))
             raise

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from affix_server.domain import Attachment
+from affix_server.domain import Attachment, Ref
 from affix_server.errors import CircuitOpenError, StorageUnavailableError, TaskNotFoundError
 from affix_server.storage.acceptor import Acceptor
 from affix_server.storage.conditions import conflict
 from affix_server.storage.drainer import Drainer
-from affix_server.storage.entries import Entry, Write
+from affix_server.storage.entries import EXPIRY, Entry, Write
 from affix_server.storage.limits import NO_LIMIT
 from affix_server.storage.ongoing import Ongoing
 from affix_server.storage.postgres.attachments import AttachmentTable, Row
@@ -70,6 +70,19 @@ class AttachmentWriting:
         """Run writes of different keys, each to an end of its own, with one round trip to each store for a step."""
         return await self._writes.run(self._write_all(writes))
 
+    async def end(self, ref: Ref) -> bool:
+        """Delete what is under a key, if it has expired; tell whether it was there. Raises StorageUnavailableError."""
+        return (await self.write(Write(ref, None, EXPIRY, ends=True))).entry is not None
+
+    async def expired(self, most: int) -> Sequence[Ref]:
+        """Return some of what has expired and is still to be deleted, the oldest first."""
+        return await self._table.expired(most)
+
+    async def end_all(self, refs: Sequence[Ref]) -> int:
+        """Do the same for several, and return how many were there; what fails is left for the next time."""
+        done = await self.write_all([Write(ref, None, EXPIRY, ends=True) for ref in refs])
+        return sum(isinstance(one, Done) and one.entry is not None for one in done)
+
     async def _write(self, write: Write) -> Done:
         return await self._go_on(write, await self._begin(write))
 
@@ -100,7 +113,7 @@ class AttachmentWriting:
         try:
             if begun.pending:
                 await self._drainer.drain_all([write.ref])
-            row = await self._writer.commit(write)
+            row = await self._commit(write)
         except (StorageUnavailableError, CircuitOpenError) as fault:
             await self._intents.give_up(write.ref, begun.token)
             return Done(await self._acceptor.accept(write, begun, fault), pending=True)
@@ -112,6 +125,12 @@ class AttachmentWriting:
         except BaseException:
             self._intents.abandon(write.ref, begun.token)
             raise
+
+    async def _commit(self, write: Write) -> Row:
+        """Step 2; what has expired and is in the way is ended first, with an event of its own."""
+        while (row := await self._writer.commit(write)).expired:
+            await self._write(Write(write.ref, None, EXPIRY, ends=True))
+        return row
 
     async def _publish(self, write: Write, row: Row, token: str) -> Done:
         """Step 3; a Redis that fails now is made up for before it is believed again."""
@@ -141,7 +160,7 @@ class AttachmentWriting:
     async def _write_past_redis(self, write: Write) -> Done:
         """While Redis is away: commit, and answer when nobody believes a Redis that lacks it."""
         with self._trust.unpublished():
-            row = await self._writer.commit(write)
+            row = await self._commit(write)
             if row.entry is not None:
                 await self._trust.heard()
                 return Done(row.entry)

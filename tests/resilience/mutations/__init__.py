@@ -13,6 +13,7 @@ from tests.resilience.mutations import (
     in_redis,
     in_servers,
     in_watching,
+    of_expiry,
     of_tasks,
 )
 from tests.resilience.mutations.patching import Mutation
@@ -25,4 +26,5 @@ MUTATIONS: tuple[Mutation, ...] = (
     *of_tasks.MUTATIONS,
     *in_background.MUTATIONS,
     *in_watching.MUTATIONS,
+    *of_expiry.MUTATIONS,
 )

@@ -73,8 +73,11 @@ MUTATIONS = (
             lua(
                 cache.PAGE,
                 ("if not complete or complete.err then", "if redis.call('EXISTS', KEYS[1]) == 0 then"),
-                ("redis.call('ZCARD', KEYS[1]) - 1", "redis.call('ZCARD', KEYS[1]) - (complete and 1 or 0)"),
-                ("and 0 or 1\n", "and 0 or (complete and 1 or 0)\n"),
+                (
+                    "redis.call('ZCARD', KEYS[1]) - 1",
+                    "redis.call('ZCARD', KEYS[1]) - (redis.call('ZSCORE', KEYS[1], '') and 1 or 0)",
+                ),
+                ("and 0 or 1\n", "and 0 or (redis.call('ZSCORE', KEYS[1], '') and 1 or 0)\n"),
             ),
         ),
         (lists.an_index_without_its_mark_is_not_believed,),

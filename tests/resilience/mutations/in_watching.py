@@ -45,7 +45,7 @@ MUTATIONS = (
     ),
     Mutation(
         "nobody waits for the write before",
-        lua(publishing.PUT, ("if others > 0 and ARGV[10] == '1' then", "if false then")),
+        lua(publishing.PUT, ("if others > 0 and ARGV[11] == '1' then", "if false then")),
         (watching.two_servers_tell_of_a_key_in_the_order_of_its_revisions,),
     ),
     Mutation(

@@ -47,7 +47,12 @@ async def a_pending_write_has_no_time_limit(world: Pair) -> None:
     with postgres_refused(world.storage):
         assert await world.put(ref, "x")
         task = f"cb:task:{ref.task_id}"
-        names = (task, f"{task}:attachment:note", f"{task}:attachments", *(f"{task}:attachments:{t}" for t in TYPES))
+        names = (
+            task,
+            f"{task}:attachment:note",
+            f"{task}:attachments",
+            *(f"{task}:attachments:{t}" for t in (*TYPES, "expiring")),
+        )
         assert {await world.redis.ttl(name) for name in (*names, f"{task}:pending", "cb:intents")} == {-1}
 
 

@@ -21,7 +21,8 @@ _WRITE = statement("write_attachments")
 _READ = statement("read_attachments")
 _TASK_EXISTS = "SELECT EXISTS (SELECT FROM tasks WHERE id = $1 AND deleted_at IS NULL)"
 _INDEX = """
-SELECT key, type, (extract(epoch FROM created_at) * 1000)::bigint AS created_at, revision
+SELECT key, type, (extract(epoch FROM created_at) * 1000)::bigint AS created_at, revision,
+       (extract(epoch FROM expires_at) * 1000)::bigint AS expires_at
 FROM task_attachments WHERE task_id = $1 AND key > $2
 ORDER BY key LIMIT $3
 """
@@ -30,6 +31,11 @@ _LIST = statement("list_attachments")
 _DRAIN = statement("drain_attachments")
 _SINCE = statement("attachments_since")
 _SINCE_CHUNK = 200
+_EXPIRED = """
+SELECT task_id, key FROM task_attachments
+WHERE expires_at <= clock_timestamp() AND deleted_at IS NULL
+ORDER BY expires_at LIMIT $1
+"""
 _PURGE = """
 DELETE FROM task_attachments WHERE deleted_at < now() - make_interval(secs => $1) RETURNING 1
 """
@@ -37,13 +43,17 @@ DELETE FROM task_attachments WHERE deleted_at < now() - make_interval(secs => $1
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What Postgres holds under a key; `entry` is None if nothing, ever (or not for ten minutes)."""
+    """What Postgres holds under a key; `entry` is None if nothing, ever (or not for ten minutes).
+
+    `expired`: nothing was written, because what is there has expired and is to be ended first.
+    """
 
     task_exists: bool
     entry: Entry | None
     updated_by: str = ""
     previous_revision: int = 0
     overwrites: bool = False
+    expired: bool = False
 
     @property
     def change(self) -> Change | None:
@@ -148,7 +158,8 @@ class AttachmentTable:
         type_ = query.type.value if query.type is not None else None
         most = NO_CONTENTS if query.summaries else max_bytes
         sql = _LIST.replace("/* direction */", "DESC" if query.descending else "ASC")
-        args = (query.task_id, type_, query.limit, query.offset, most, query.key_prefix)
+        now_ms = self._database.clock.now_ms()
+        args = (query.task_id, type_, query.limit, query.offset, most, query.key_prefix, now_ms)
         records = await self._database.fetch(sql, *args)
         if not records[0]["task_exists"]:
             raise TaskNotFoundError(query.task_id)
@@ -192,6 +203,10 @@ class AttachmentTable:
             ]
             revision = records[-1]["revision"]
 
+    async def expired(self, most: int) -> list[Ref]:
+        """Return some of what has expired and is still to be deleted, the oldest first."""
+        return [Ref(*record) for record in await self._database.fetch(_EXPIRED, most)]
+
     async def purge(self, older_than_seconds: float) -> int:
         """Remove tombstones of a certain age for good; returns how many."""
         records = await self._database.fetch(_PURGE, older_than_seconds)
@@ -220,6 +235,9 @@ async def write_attachments(
         fence,
         [_required(write.condition) for write in writes],
         any(write.condition for write in writes),
+        [write.expires_at for write in writes],
+        [write.ends for write in writes],
+        any(write.ends for write in writes),
     )
     if any(record["too_late"] for record in records):
         raise StorageUnavailableError("Database answered too late")
@@ -232,7 +250,7 @@ async def write_attachments(
 
 def _index_line(record: asyncpg.Record) -> IndexLine:
     type_ = AttachmentType(record["type"]) if record["type"] is not None else None
-    return IndexLine(record["key"], type_, record["created_at"], record["revision"])
+    return IndexLine(record["key"], type_, record["created_at"], record["revision"], record["expires_at"])
 
 
 def _required(condition: Condition) -> int | None:
@@ -241,7 +259,7 @@ def _required(condition: Condition) -> int | None:
 
 def _written(write: Write, record: asyncpg.Record) -> Row:
     if record["id"] is None:
-        return Row(record["task_exists"], None)
+        return Row(record["task_exists"], None, expired=record["expired"])
     return Row(
         record["task_exists"],
         _written_entry(write, record),
@@ -263,4 +281,5 @@ def _written_entry(write: Write, record: asyncpg.Record) -> Entry:
         created_at=record["created_at"],
         updated_at=record["updated_at"],
         revision=record["revision"],
+        expires_at=write.expires_at,
     )

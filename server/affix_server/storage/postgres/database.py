@@ -12,6 +12,7 @@ import asyncpg
 
 from affix_server.errors import CircuitOpenError, StartError, StorageUnavailableError
 from affix_server.resilience import Circuit
+from affix_server.storage.clock import Clock
 from affix_server.storage.ongoing import Ongoing
 
 # In quotes, because it is generic in the stubs only.
@@ -56,6 +57,7 @@ class Database:
         self.timeout = timeout
         self._work = Ongoing()
         self._offset_us = 0
+        self.clock = Clock(lambda: self.now_us)
 
     @property
     def now_us(self) -> int:
@@ -86,8 +88,11 @@ class Database:
 
     async def probe(self) -> None:
         """Ask Postgres for its clock, whatever the circuit says."""
-        clock = await self._work.run(self._run(lambda connection: connection.fetchval(_CLOCK), 0))
-        self._offset_us = clock - time.time_ns() // 1000
+        self.read_clock(await self._work.run(self._run(lambda connection: connection.fetchval(_CLOCK), 0)))
+
+    def read_clock(self, now_us: int) -> None:
+        """Take note of what Postgres' clock has just shown. What is known of it lags behind, if anything."""
+        self._offset_us = now_us - time.time_ns() // 1000
 
     async def _run(self, work: Work[V], weight: int) -> V:
         try:

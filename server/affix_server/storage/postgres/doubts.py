@@ -20,7 +20,8 @@ WHERE mine.sequence < excluded.sequence
 """
 _WITHDRAW = "DELETE FROM redis_doubts WHERE server = $1 AND sequence < $2"
 _OTHERS = """
-SELECT min(since) AS since, min(stage) AS stage FROM redis_doubts
+SELECT min(since) AS since, min(stage) AS stage, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now
+FROM redis_doubts
 WHERE server <> $1 AND renewed_at > clock_timestamp() - make_interval(secs => $2)
 """
 
@@ -69,6 +70,7 @@ class DoubtTable:
         (record,) = await self._database.run(
             lambda connection: connection.fetch(_OTHERS, self._server, _EXPIRES_SECONDS), probing=probing
         )
+        self._database.read_clock(record["now"])
         return None if record["since"] is None else Others(record["since"], Stage(record["stage"]))
 
     def _next(self) -> int:

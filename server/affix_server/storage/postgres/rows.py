@@ -57,7 +57,7 @@ def drain_columns(pending: Sequence[Pending]) -> list[list[Any]]:
                 *(*content_columns(content), content_bytes(content)),
                 *(live.created_by if live else one.written_by, one.written_by),
                 *(live.created_at if live else written_at, written_at),
-                *(entry.revision, live is None, one.provisional),
+                *(entry.revision, live is None, one.provisional, live.expires_at if live else None),
             )
         )
     return [list(column) for column in zip(*rows, strict=True)]
@@ -111,6 +111,7 @@ def parse_entry(ref: Ref, row: asyncpg.Record) -> Entry:
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         revision=row["revision"],
+        expires_at=row["expires_at"],
     )
 
 
@@ -130,6 +131,7 @@ def parse_summary(ref: Ref, row: asyncpg.Record) -> Summary | Tombstone:
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         revision=row["revision"],
+        expires_at=row["expires_at"],
     )
 
 

@@ -39,7 +39,11 @@ _READ = f"SELECT {TASK_COLUMNS} FROM tasks t WHERE t.id = $1"  # noqa: S608 - a 
 _LOCK = f"{_READ} AND t.deleted_at IS NULL FOR NO KEY UPDATE"
 # Conflicts with the share that write_attachments.sql takes: no attachment can be written meanwhile.
 _LOCK_WHOLE = f"{_READ} AND t.deleted_at IS NULL FOR UPDATE"
-_COUNT = "SELECT count(*) FROM task_attachments WHERE task_id = $1 AND deleted_at IS NULL"
+_COUNT = """
+SELECT (SELECT count(*) FROM task_attachments WHERE task_id = $1 AND deleted_at IS NULL)
+     - (SELECT count(*) FROM task_attachments
+        WHERE expires_at <= to_timestamp($2::bigint / 1000.0) AND task_id = $1 AND deleted_at IS NULL) AS count
+"""
 _SINCE = f"""
 SELECT {TASK_COLUMNS} FROM tasks t WHERE t.revision > $1 ORDER BY t.revision FETCH FIRST 200 ROWS WITH TIES
 """  # noqa: S608 - constants
@@ -72,7 +76,7 @@ def list_statement(filters: Sequence[str], order_by: TaskOrderBy, *, descending:
     # Where there are no nulls, an index knows nothing of their order.
     nulls = {"t.assigned_to": " NULLS LAST"}
     order = ", ".join(f"{column} {direction}{nulls.get(column, '')}" for column in columns)
-    where = "".join(f" AND {column} = ${place}" for place, column in enumerate(filters, start=3))
+    where = "".join(f" AND {column} = ${place}" for place, column in enumerate(filters, start=4))
     return _LIST.replace("/* filters */", where).replace("/* order */", order)
 
 
@@ -82,6 +86,10 @@ class TaskRow:
 
     task: TaskEntry
     updated_by: str
+
+
+class ExpiredResultError(Exception):
+    """Nothing was written, because the result that is there has expired and is to be ended first."""
 
 
 class TaskTable:
@@ -122,7 +130,7 @@ class TaskTable:
 
     async def count(self, task_id: str) -> int:
         """Count the attachments of a task."""
-        (record,) = await self._database.fetch(_COUNT, task_id)
+        (record,) = await self._database.fetch(_COUNT, task_id, self._database.clock.now_ms())
         count: int = record["count"]
         return count
 
@@ -160,7 +168,10 @@ class TaskTable:
     async def complete(
         self, task_id: str, worker_id: str | None, result: str | None, completed_by: str
     ) -> tuple[Task, Row | None]:
-        """Commit a completion and its result, both or neither. Raises TaskNotFoundError."""
+        """Commit a completion and its result, both or neither.
+
+        Raises TaskNotFoundError, and ExpiredResultError when there is a result that has expired.
+        """
 
         async def work(connection: Connection) -> tuple[Task, Row | None]:
             held = await self._lock(connection, _LOCK, task_id)
@@ -170,6 +181,8 @@ class TaskTable:
                 return task, None
             write = Write(Ref(task_id, RESULT_KEY), JsonContent(result), completed_by)
             (row,) = await write_attachments(connection, (write,), self._revisions, self._fence())
+            if row.expired:
+                raise ExpiredResultError
             return task, row
 
         return await self._database.transact(work)
@@ -210,7 +223,9 @@ class TaskTable:
         compared = {"t.status": status, "t.assigned_to": query.assigned_to, "t.priority": query.priority}
         asked = {column: value for column, value in compared.items() if value is not None}
         sql = list_statement(tuple(asked), query.order_by, descending=query.descending)
-        records = await self._database.fetch(sql, query.limit, query.offset, *asked.values())
+        records = await self._database.fetch(
+            sql, query.limit, query.offset, self._database.clock.now_ms(), *asked.values()
+        )
         tasks = tuple(
             CountedTask(self._live(record), record["attachment_count"])
             for record in records

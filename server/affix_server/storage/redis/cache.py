@@ -19,6 +19,7 @@ from affix_server.storage.redis.publishing import (
     BEGIN,
     DROP,
     LEASE,
+    NEVER,
     NO_LEASE,
     PUT,
     RELEASE,
@@ -136,12 +137,16 @@ class Cache:
                 found[place] = await self._parse_sized(refs[place], part)
         return found
 
-    async def page(self, query: Query, max_bytes: int) -> CachedPage | None:
-        """Read a page; None if the index is not complete. An entry larger than `max_bytes` comes as its size."""
-        of, entries = names.index(query.task_id, query.type), names.entry_prefix(query.task_id)
-        which = (query.key_prefix, int(query.descending))
+    async def page(self, query: Query, max_bytes: int, now_ms: int) -> CachedPage | None:
+        """Read a page of what there is at a time; None if an index is not complete.
+
+        An entry larger than `max_bytes` comes as its size.
+        """
+        of = [names.index(query.task_id, query.type), names.expiring(query.task_id)]
+        entries = names.entry_prefix(query.task_id)
+        which = (query.key_prefix, int(query.descending), now_ms)
         most = NO_CONTENTS if query.summaries else max_bytes
-        (reply,) = await self._client.run([PAGE([of], query.offset, query.limit, entries, most, *which)])
+        (reply,) = await self._client.run([PAGE(of, query.offset, query.limit, entries, most, *which)])
         if reply is None:
             return None
         keys = tuple(key.decode() for key in reply[1::2])
@@ -176,7 +181,7 @@ class Cache:
             keys = [name.decode().removeprefix(prefix) for name in reply[1]]
             found = await self.get([Ref(task_id, key) for key in keys])
             yield [
-                IndexLine(entry.key, entry.content.type, entry.created_at)
+                IndexLine(entry.key, entry.content.type, entry.created_at, expires_at=entry.expires_at)
                 for entry in found
                 if isinstance(entry, Attachment)
             ]
@@ -213,7 +218,7 @@ class Cache:
         keys = [member.decode() for member in members]
         found = await self.get([Ref(task_id, key) for key in keys])
         return [
-            IndexLine(key, entry.content.type, entry.created_at)
+            IndexLine(key, entry.content.type, entry.created_at, expires_at=entry.expires_at)
             if isinstance(entry, Attachment)
             else IndexLine(key, None, 0)
             for key, entry in zip(keys, found, strict=True)
@@ -232,7 +237,8 @@ class Cache:
         for line in chunk:
             if line.type is None and line.revision:
                 continue  # nothing to load, and what has been noted of it meanwhile stays
-            lines += (line.created_at, line.key, 0 if line.type is None else TYPE_PLACE[line.type])
+            place = 0 if line.type is None else TYPE_PLACE[line.type]
+            lines += (line.created_at, line.key, place, NEVER if line.expires_at is None else line.expires_at)
         (loaded,) = await self._client.run([INDEX_LOAD(names.indexes(task_id), token, self._ttl, int(last), *lines)])
         return bool(loaded)
 

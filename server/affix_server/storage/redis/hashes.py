@@ -46,6 +46,7 @@ def entry_fields(entry: Entry) -> Fields:
         *_content_fields(entry.content),
         *("createdBy", entry.created_by),
         *("createdAt", format_ms(entry.created_at), "updatedAt", format_ms(entry.updated_at)),
+        *(() if entry.expires_at is None else ("expiresAt", format_ms(entry.expires_at))),
         *("revision", entry.revision),
     ]
 
@@ -95,6 +96,7 @@ def parse_entry(ref: Ref, reply: Sequence[bytes]) -> Entry | None:
             created_at=parse_ms(fields["createdAt"]),
             updated_at=parse_ms(fields["updatedAt"]),
             revision=revision,
+            expires_at=parse_ms(fields["expiresAt"]) if "expiresAt" in fields else None,
         )
     except (KeyError, ValueError) as fault:
         raise CorruptEntryError(fields.get("revision", "")) from fault
@@ -123,6 +125,7 @@ def parse_summary(ref: Ref, reply: Sequence[bytes]) -> Summary | Tombstone | Non
             created_at=parse_ms(fields["createdAt"]),
             updated_at=parse_ms(fields["updatedAt"]),
             revision=revision,
+            expires_at=parse_ms(fields["expiresAt"]) if "expiresAt" in fields else None,
         )
     except (KeyError, ValueError) as fault:
         raise CorruptEntryError(fields.get("revision", "")) from fault

@@ -5,6 +5,8 @@ from __future__ import annotations
 from affix_server.domain import AttachmentType, Ref
 
 INTENTS = "cb:intents"
+# Where there is no Postgres to ask: what will be gone, `{taskId}:{key}` by when, in ms.
+EXPIRING = "cb:expiring"
 WATCHED = "cb:stream:attachments"
 HEARTBEAT = "cb:heartbeat"
 PROBE = "cb:probe"
@@ -42,9 +44,25 @@ def index(task_id: str, type_: AttachmentType | None = None) -> str:
     return f"cb:task:{task_id}:attachments" if type_ is None else f"cb:task:{task_id}:attachments:{type_}"
 
 
+def expiring(task_id: str) -> str:
+    """Name the sorted set of a task's keys that will be gone, by when."""
+    return f"cb:task:{task_id}:attachments:expiring"
+
+
 def indexes(task_id: str) -> list[str]:
-    """Name all sorted sets of a task: of all keys first, then one a type, in the order of TYPES."""
-    return [index(task_id), *(index(task_id, type_) for type_ in TYPES)]
+    """Name all sorted sets of a task: of all keys first, then one a type, in the order of TYPES, last `expiring`."""
+    return [index(task_id), *(index(task_id, type_) for type_ in TYPES), expiring(task_id)]
+
+
+def expiring_member(ref: Ref) -> str:
+    """Name an attachment among EXPIRING."""
+    return f"{ref.task_id}:{ref.key}"
+
+
+def parse_expiring(member: bytes) -> Ref:
+    """Return which attachment a member of EXPIRING names."""
+    task_id, _, key = member.decode().partition(":")
+    return Ref(task_id, key)
 
 
 def stream(event: str) -> str:

@@ -17,13 +17,13 @@ from affix_server.storage.redis.publishing import (
     PEND,
     TOMBSTONE_TTL_SECONDS,
     event_parts,
-    index_key,
+    index_scores,
     put,
     write_keys,
 )
 
-LOOK = Script("look")
-SCRIPTS = (LOOK, PEND)
+LOOK, UNEXPIRE = Script("look"), Script("unexpire")
+SCRIPTS = (LOOK, PEND, UNEXPIRE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +75,8 @@ class PendingWrites:
         marks: Sequence[str | int],
         change: Change,
     ) -> bool:
-        if isinstance(entry, Tombstone):
-            ref, created_at = entry.ref, 0
-        else:
-            ref, created_at = Ref(entry.task_id, entry.key), entry.created_at
-        place = (ref.key, index_key(entry), created_at, is_pending, ttl)
+        ref = entry.ref if isinstance(entry, Tombstone) else Ref(entry.task_id, entry.key)
+        place = (ref.key, *index_scores(entry), is_pending, ttl)
         command = PEND(write_keys(ref), seen.revision, *place, *event_parts(change), *entry_fields(entry), *marks)
         return bool((await self._client.run((command,)))[0])
 
@@ -91,6 +88,16 @@ class PendingWrites:
     async def settle(self, entries: Sequence[Entry]) -> None:
         """Publish what became of pending writes."""
         await self._client.run([put(entry, self._ttl, NO_LEASE) for entry in entries])
+
+    async def expired(self, now_ms: int, most: int) -> list[Ref]:
+        """Return some of what was kept for good and has expired by a time, the oldest first."""
+        command: Command = ("ZRANGE", names.EXPIRING, 0, now_ms, "BYSCORE", "LIMIT", 0, most)
+        (members,) = await self._client.run((command,))
+        return [names.parse_expiring(member) for member in members]
+
+    async def forget_expiry(self, ref: Ref) -> None:
+        """Take note that nothing that expires is under a key, if so it is."""
+        await self._client.run((UNEXPIRE([names.entry(ref)], names.expiring_member(ref)),))
 
     async def discard(self, ref: Ref) -> None:
         """Drop a pending write whose task has been deleted."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from affix_server.domain import Attachment, Ref
+from affix_server.domain import Ref
 from affix_server.storage.base import RESULT_KEY
 from affix_server.storage.entries import Pending, PendingTask, TaskEntry
 from affix_server.storage.events import Change
@@ -19,7 +19,7 @@ from affix_server.storage.redis.publishing import (
     builder,
     event_parts,
     expunge,
-    index_key,
+    index_scores,
     put_task,
     write_keys,
 )
@@ -153,10 +153,8 @@ def _fields(pending: PendingTask) -> Fields:
 
 def _result_args(result: tuple[Pending, Change], seen: SeenTask, indexes_at: int) -> list[str | bytes | int]:
     pending, change = result
-    entry, created_at = pending.entry, seen.now_us // 1000
-    if isinstance(entry, Attachment):
-        created_at = entry.created_at
-    place = (pending.ref.key, index_key(entry, indexes_at), created_at)
+    entry = pending.entry
+    place = (pending.ref.key, *index_scores(entry, indexes_at))
     return [seen.result.revision, *place, *event_parts(change), *entry_fields(entry), *pending_marks(pending)]
 
 

@@ -28,6 +28,8 @@ STREAM_LENGTH = 100_000
 _INDEXES_AT = 5
 # The place of each type's index among all indexes of a task, counted from 1 as in Lua; 0 is none of them.
 TYPE_PLACE = {type_: 2 + number for number, type_ in enumerate(names.TYPES)}
+# For scripts: when something expires that does not.
+NEVER = ""
 # No token is empty, so this one has no lease: for what is put in only over something older.
 NO_LEASE = ""
 Parts = tuple[str | bytes | int, ...]
@@ -84,12 +86,16 @@ def write_keys(ref: Ref) -> list[str]:
     ]
 
 
-def index_key(entry: Entry, indexes_at: int = _INDEXES_AT) -> int:
-    """Return the number of the entry's index by type among `write_keys`, counted from 1; 0 for a tombstone.
+def index_scores(entry: Entry, indexes_at: int = _INDEXES_AT) -> tuple[int, int, str | int]:
+    """Return what _indexes.lua is told: the number of the index by type among `write_keys`, and the scores.
 
-    `indexes_at` is the number of the index of all keys where a script takes other keys before it.
+    The number is counted from 1, and 0 for a tombstone. `indexes_at` is that of the index of all keys, where a script
+    takes other keys before it.
     """
-    return 0 if isinstance(entry, Tombstone) else TYPE_PLACE[entry.content.type] + indexes_at - 1
+    if isinstance(entry, Tombstone):
+        return 0, 0, NEVER
+    place = TYPE_PLACE[entry.content.type] + indexes_at - 1
+    return place, entry.created_at, NEVER if entry.expires_at is None else entry.expires_at
 
 
 def put(entry: Entry, ttl_seconds: int, token: str, telling: Telling | None = None, *, waits: bool = False) -> Command:
@@ -97,11 +103,8 @@ def put(entry: Entry, ttl_seconds: int, token: str, telling: Telling | None = No
 
     Tells of it if nobody has and `telling` is given; if it `waits`, not before the write before it has been told of.
     """
-    if isinstance(entry, Tombstone):
-        ref, ttl, created_at = entry.ref, TOMBSTONE_TTL_SECONDS, 0
-    else:
-        ref, ttl, created_at = Ref(entry.task_id, entry.key), ttl_seconds, entry.created_at
-    place = (ref.key, index_key(entry), created_at)
+    ref = entry.ref if isinstance(entry, Tombstone) else Ref(entry.task_id, entry.key)
+    ttl = TOMBSTONE_TTL_SECONDS if isinstance(entry, Tombstone) else ttl_seconds
     if telling is None:
         told: tuple[str | int, ...] = ("", 0, "", 0)
         event: Parts = ()
@@ -109,6 +112,7 @@ def put(entry: Entry, ttl_seconds: int, token: str, telling: Telling | None = No
         after = "" if telling.told_until is None else telling.told_until
         told = (telling.intent, telling.change.previous_revision, after, int(waits))
         event = event_parts(telling.change)
+    place = (ref.key, *index_scores(entry))
     return PUT(write_keys(ref), entry.revision, ttl, *place, token, *told, len(event), *event, *entry_fields(entry))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 
 from affix_server.domain import Ref, Task
+from affix_server.storage.clock import Clock
 from affix_server.storage.entries import Entry, TaskEntry, TaskTombstone
 from affix_server.storage.events import Change
 from affix_server.storage.redis import names
@@ -37,14 +38,16 @@ _SCAN_AT_ONCE = 500
 class TaskCache:
     """What Redis knows of tasks. Every method raises CacheUnavailableError."""
 
-    def __init__(self, client: RedisClient, *, ttl_seconds: int) -> None:
-        """Use a client; settled tasks live `ttl_seconds`."""
+    def __init__(self, client: RedisClient, clock: Clock, *, ttl_seconds: int) -> None:
+        """Use a client; settled tasks live `ttl_seconds`, attachments until they expire by a clock."""
         self._client = client
+        self._clock = clock
         self._ttl = ttl_seconds
 
     async def get(self, task_id: str) -> tuple[TaskEntry | None, int | None]:
         """Read a task and the number of its attachments, None for what Redis does not know, in one round trip."""
-        command = TASK_GET([names.task(task_id), names.index(task_id)])
+        keys = [names.task(task_id), names.index(task_id), names.expiring(task_id)]
+        command = TASK_GET(keys, self._clock.now_ms())
         ((hash_, count),) = await self._client.run((command,))
         try:
             task = parse_task(task_id, hash_)

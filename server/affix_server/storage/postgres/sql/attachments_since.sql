@@ -5,6 +5,7 @@ SELECT a.task_id, a.key, a.id, a.type, a.value, a.content, a.url, a.mime_type, a
        (extract(epoch FROM a.created_at) * 1000)::bigint AS created_at,
        (extract(epoch FROM a.updated_at) * 1000)::bigint AS updated_at,
        (extract(epoch FROM a.deleted_at) * 1000)::bigint AS deleted_at,
+       (extract(epoch FROM a.expires_at) * 1000)::bigint AS expires_at,
        a.revision,
        a.previous_revision,
        a.overwrites

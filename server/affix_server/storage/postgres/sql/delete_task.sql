@@ -17,6 +17,7 @@ WITH clock AS (
 attachments AS (
     UPDATE task_attachments SET
         type = NULL, value = NULL, content = NULL, url = NULL, mime_type = NULL, size = NULL, content_bytes = 0,
+        expires_at = NULL,
         updated_by = $2, updated_at = clock.at, deleted_at = clock.at, revision = clock.revision,
         previous_revision = clock.revision
     FROM clock

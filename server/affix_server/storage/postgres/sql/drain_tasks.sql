@@ -65,6 +65,7 @@ task AS (
 )
 UPDATE task_attachments AS a SET
     type = NULL, value = NULL, content = NULL, url = NULL, mime_type = NULL, size = NULL, content_bytes = 0,
+    expires_at = NULL,
     updated_by = i.updated_by, updated_at = to_timestamp(i.updated_ms / 1000.0),
     deleted_at = to_timestamp(i.updated_ms / 1000.0),
     revision = greatest(a.revision + 1, CASE WHEN i.lives THEN i.born ELSE i.revision END),

@@ -1,7 +1,7 @@
 -- A page of a task's attachments in (created_at, key) order, and how many match; one row without an id if it is empty.
 --
 -- $1 task_id, $2 type or null for any, $3 limit, $4 offset, $5 most bytes of content to send along for the page,
--- -1 for none, $6 what the keys begin with
+-- -1 for none, $6 what the keys begin with, $7 the time in ms: what is gone by then is not listed
 SELECT whole.task_exists,
        whole.total,
        page.key,
@@ -18,6 +18,7 @@ SELECT whole.task_exists,
        (extract(epoch FROM page.created_at) * 1000)::bigint AS created_at,
        (extract(epoch FROM page.updated_at) * 1000)::bigint AS updated_at,
        (extract(epoch FROM page.deleted_at) * 1000)::bigint AS deleted_at,
+       (extract(epoch FROM page.expires_at) * 1000)::bigint AS expires_at,
        page.revision
 FROM (
     SELECT EXISTS (SELECT FROM tasks t WHERE t.id = $1 AND t.deleted_at IS NULL) AS task_exists,
@@ -25,6 +26,13 @@ FROM (
                SELECT count(*)
                FROM task_attachments a
                WHERE a.task_id = $1 AND a.deleted_at IS NULL AND ($2::text IS NULL OR a.type = $2)
+                 AND starts_with(a.key, $6)
+           -- Counted apart, so that the others are counted in an index that does not know of it.
+           ) - (
+               SELECT count(*)
+               FROM task_attachments a
+               WHERE a.expires_at <= to_timestamp($7::bigint / 1000.0)
+                 AND a.task_id = $1 AND a.deleted_at IS NULL AND ($2::text IS NULL OR a.type = $2)
                  AND starts_with(a.key, $6)
            ) AS total
 ) AS whole
@@ -35,6 +43,7 @@ LEFT JOIN LATERAL (
         FROM task_attachments a
         WHERE a.task_id = $1 AND a.deleted_at IS NULL AND ($2::text IS NULL OR a.type = $2)
           AND starts_with(a.key, $6)
+          AND (a.expires_at IS NULL OR a.expires_at > to_timestamp($7::bigint / 1000.0))
         ORDER BY a.created_at /* direction */, a.key /* direction */
         LIMIT $3 OFFSET $4
     ) AS found

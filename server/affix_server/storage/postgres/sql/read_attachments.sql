@@ -19,6 +19,7 @@ SELECT r.place,
        (extract(epoch FROM r.created_at) * 1000)::bigint AS created_at,
        (extract(epoch FROM r.updated_at) * 1000)::bigint AS updated_at,
        (extract(epoch FROM r.deleted_at) * 1000)::bigint AS deleted_at,
+       (extract(epoch FROM r.expires_at) * 1000)::bigint AS expires_at,
        r.revision,
        r.previous_revision,
        r.overwrites

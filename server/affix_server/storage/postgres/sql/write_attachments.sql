@@ -4,16 +4,17 @@
 -- $7 content[], $8 url[], $9 mime_type[], $10 size[], $11 content_bytes[], $12 written_by[],
 -- $13 highest revision seen so far, $14 the fence: the revision at and after which this statement has no effect,
 -- $15 if_revision[]: the revision that has to be there, 0 for no attachment, null for any;
--- $16 whether any of those is not null, so that statements without conditions do not pay for them
+-- $16 whether any of those is not null, so that statements without conditions do not pay for them,
+-- $17 expires_at[] in ms, null for never, $18 ends[]: whether to delete only what has expired, $19 whether any does
 -- Returns a row for each input, in order: whether its task exists, if anything was written, what, and if
--- nothing was written although there was something to write, that it came too late. What else was not
--- written has a condition that does not hold.
+-- nothing was written although there was something to write, that it came too late, or that what is there has expired
+-- and is to be ended first. What else was not written has a condition that does not hold.
 WITH input AS (
     SELECT *
     FROM unnest($1::text[], $2::text[], $3::bool[], $4::text[], $5::text[], $6::text[],
-                $7::text[], $8::text[], $9::text[], $10::bigint[], $11::bigint[], $12::text[], $15::bigint[])
+                $7::text[], $8::text[], $9::text[], $10::bigint[], $11::bigint[], $12::text[], $15::bigint[], $17::bigint[], $18::bool[])
         WITH ORDINALITY AS i (task_id, key, deletes, suffix, type, value,
-                              content, url, mime_type, size, content_bytes, written_by, if_revision, place)
+                              content, url, mime_type, size, content_bytes, written_by, if_revision, expires_ms, ends, place)
 ),
 -- Held until the commit, so that a task cannot be deleted between being found and being written to.
 task AS (
@@ -27,11 +28,11 @@ clock AS (
 written AS (
     INSERT INTO task_attachments AS a (
         task_id, key, id, type, value, content, url, mime_type, size, content_bytes,
-        created_by, updated_by, created_at, updated_at, revision, deleted_at
+        created_by, updated_by, created_at, updated_at, revision, deleted_at, expires_at
     )
     SELECT i.task_id, i.key, 'ta-' || ms || '-' || i.suffix, i.type, i.value::json, i.content, i.url,
            i.mime_type, i.size, i.content_bytes, i.written_by, i.written_by, at, at, now,
-           CASE WHEN i.deletes THEN at END
+           CASE WHEN i.deletes THEN at END, to_timestamp(i.expires_ms / 1000.0)
     FROM input i
     JOIN task ON task.id = i.task_id
     CROSS JOIN clock
@@ -57,6 +58,7 @@ written AS (
         created_at = CASE WHEN a.deleted_at IS NULL THEN a.created_at ELSE excluded.created_at END,
         updated_at = greatest(excluded.updated_at, a.updated_at),
         revision = greatest(excluded.revision, a.revision + 1),
+        expires_at = excluded.expires_at,
         deleted_at = CASE WHEN excluded.deleted_at IS NOT NULL THEN greatest(excluded.updated_at, a.updated_at) END,
         previous_revision = CASE WHEN a.previous_revision = a.revision THEN 0 ELSE a.revision END,
         overwrites = a.deleted_at IS NULL
@@ -66,6 +68,10 @@ written AS (
           WHERE i.task_id = a.task_id AND i.key = a.key
             AND coalesce(i.if_revision = CASE WHEN a.deleted_at IS NULL THEN a.revision ELSE 0 END, true)
       ))
+      -- What has expired is ended, and nothing but ended.
+      AND (a.deleted_at IS NOT NULL OR coalesce(a.expires_at <= excluded.updated_at, false) = ($19 AND EXISTS (
+          SELECT FROM input i WHERE i.task_id = a.task_id AND i.key = a.key AND i.ends
+      )))
       AND a.revision + 1 < $14
       AND extract(epoch FROM clock_timestamp()) * 1000000 < $14
     RETURNING a.*
@@ -79,13 +85,20 @@ SELECT i.place,
        w.revision,
        w.previous_revision,
        w.overwrites,
-       task.id IS NOT NULL AND w.id IS NULL AND ((NOT i.deletes AND i.if_revision IS NULL)
+       task.id IS NOT NULL AND w.id IS NULL AND NOT coalesce(held.expired, false)
+           AND ((NOT i.deletes AND i.if_revision IS NULL)
            OR held.revision + 1 >= $14 OR clock.now >= $14 OR task.born >= $14
-           OR extract(epoch FROM clock_timestamp()) * 1000000 >= $14) AS too_late
+           OR extract(epoch FROM clock_timestamp()) * 1000000 >= $14) AS too_late,
+       task.id IS NOT NULL AND coalesce(held.expired, false) AND NOT i.ends AS expired
 FROM input i
 CROSS JOIN clock
 LEFT JOIN task ON task.id = i.task_id
 LEFT JOIN written w ON w.task_id = i.task_id AND w.key = i.key
-LEFT JOIN task_attachments held
-    ON (i.deletes OR i.if_revision IS NOT NULL) AND held.task_id = i.task_id AND held.key = i.key AND held.deleted_at IS NULL
+-- Looked for only where nothing was written, which OFFSET 0 keeps the planner from forgetting.
+LEFT JOIN LATERAL (
+    SELECT a.revision, a.expires_at <= clock.at AS expired
+    FROM task_attachments a
+    WHERE w.id IS NULL AND a.task_id = i.task_id AND a.key = i.key AND a.deleted_at IS NULL
+    OFFSET 0
+) AS held ON true
 ORDER BY i.place

@@ -1,18 +1,20 @@
 -- Reads a page of a list, if the index is complete.
 --
--- KEYS 1 index; ARGV 1 offset, 2 limit, 3 prefix of the names of the entries,
+-- KEYS 1 index, 2 what will be gone; ARGV 1 offset, 2 limit, 3 prefix of the names of the entries,
 --      4 largest content to send along, in bytes; -1 for none: entries without their contents
---      5 what the keys listed begin with, 6 '1' for the newest first
--- Returns nil if the index is not complete, else {total, key, entry, key, entry, ...} where an
+--      5 what the keys listed begin with, 6 '1' for the newest first, 7 the time in ms: what is gone by then is not listed
+-- Returns nil if an index is not complete, else {total, key, entry, key, entry, ...} where an
 -- entry is its HGETALL, its size in bytes if that is larger, or an empty list if it has expired. Without
 -- contents it is {field, value, ...} with the size of the content, if it has one, as `contentBytes`.
 local FIELDS = {
-  'id', 'type', 'mimeType', 'size', 'createdBy', 'createdAt', 'updatedAt', 'revision', 'deleted', 'leases',
+  'id', 'type', 'mimeType', 'size', 'createdBy', 'createdAt', 'updatedAt', 'expiresAt', 'revision', 'deleted', 'leases',
 }
 local SCAN = 1000
-local complete = redis.pcall('ZSCORE', KEYS[1], '')
-if not complete or complete.err then
-  return nil
+for _, index in ipairs(KEYS) do
+  local complete = redis.pcall('ZSCORE', index, '')
+  if not complete or complete.err then
+    return nil
+  end
 end
 local limit = tonumber(ARGV[4])
 local prefix = ARGV[5]
@@ -20,6 +22,16 @@ local range = ARGV[6] == '1' and 'ZREVRANGE' or 'ZRANGE'
 -- The mark of completeness is the first member, or in reverse the last.
 local mark = ARGV[6] == '1' and 0 or 1
 local all = redis.call('ZCARD', KEYS[1]) - 1
+-- What has expired and is still to be deleted: its places in the index, and its keys.
+local gone, places = {}, {}
+for _, key in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], 0, ARGV[7])) do
+  local place = redis.call(ARGV[6] == '1' and 'ZREVRANK' or 'ZRANK', KEYS[1], key)
+  if place then
+    gone[key] = true
+    places[#places + 1] = place
+  end
+end
+table.sort(places)
 
 local function summary(name)
   local values = redis.pcall('HMGET', name, unpack(FIELDS))
@@ -59,17 +71,25 @@ end
 
 -- Beyond 2^53 a Lua number is no place in a list any more; there is nothing there anyway.
 local offset, wanted = math.min(tonumber(ARGV[1]), all), tonumber(ARGV[2])
-local total, keys = all, {}
+local total, keys = all - #places, {}
 if prefix == '' then
-  local last = math.min(offset + wanted, all) - 1
-  if last >= offset then
-    keys = redis.call(range, KEYS[1], offset + mark, last + mark)
+  local first = offset + mark
+  for _, place in ipairs(places) do
+    if place <= first then
+      first = first + 1
+    end
+  end
+  local last = math.min(first + wanted + #places, all + mark) - 1
+  for _, key in ipairs(last < first and {} or redis.call(range, KEYS[1], first, last)) do
+    if not gone[key] and #keys < wanted then
+      keys[#keys + 1] = key
+    end
   end
 else
   total = 0
   for start = 0, all - 1, SCAN do
     for _, key in ipairs(redis.call(range, KEYS[1], start + mark, math.min(start + SCAN, all) - 1 + mark)) do
-      if string.sub(key, 1, #prefix) == prefix then
+      if string.sub(key, 1, #prefix) == prefix and not gone[key] then
         if total >= offset and #keys < wanted then
           keys[#keys + 1] = key
         end

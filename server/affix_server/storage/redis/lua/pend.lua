@@ -2,11 +2,11 @@
 --
 -- KEYS 1 entry, 2 task, 3 pending keys, 4 writes of the key under way, 5 index of all keys, 6.. of each type
 -- ARGV 1 revision of what the entry is to replace, '' if that had none, 2 key, 3 number of the type's
---      index in KEYS, or 0 for a tombstone, 4 createdAt in ms, 5 '1' if Postgres is to hear of it,
---      6 TTL in seconds, 0 for none, 7.. the event, then the fields of the entry
+--      index in KEYS, or 0 for a tombstone, 4 createdAt in ms, 5 expiresAt in ms, '' for never,
+--      6 '1' if Postgres is to hear of it, 7 TTL in seconds, 0 for none, 8.. the event, then the fields of the entry
 -- Returns 1, or 0 if the entry or the task is not what it was when it was looked at, or if a write of this key
 --      is on its way to Postgres: one of the two has to be first.
-local INDEXES, TELL = 5, 7
+local INDEXES, TELL = 5, 8
 local task = redis.pcall('HMGET', KEYS[2], 'deleted', 'id')
 if task.err or task[1] or not task[2] then
   return 0
@@ -24,14 +24,18 @@ if redis.call('ZCOUNT', KEYS[4], time[1] * 1000 + math.floor(time[2] / 1000), '+
 end
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], unpack(ARGV, TELL + EVENT))
-if ARGV[6] ~= '0' then
-  redis.call('EXPIRE', KEYS[1], ARGV[6])
+if ARGV[7] ~= '0' then
+  redis.call('EXPIRE', KEYS[1], ARGV[7])
 end
 redis.call('PERSIST', KEYS[2])
-if ARGV[5] == '1' then
+if ARGV[6] == '1' then
   redis.call('SADD', KEYS[3], ARGV[2])
+elseif ARGV[5] ~= '' then
+  redis.call('ZADD', 'cb:expiring', ARGV[5], ARGV[TELL + 3] .. ':' .. ARGV[2])
+else
+  redis.call('ZREM', 'cb:expiring', ARGV[TELL + 3] .. ':' .. ARGV[2])
 end
-change_indexes(INDEXES, tonumber(ARGV[3]), ARGV[2], ARGV[4])
+change_indexes(INDEXES, tonumber(ARGV[3]), ARGV[2], ARGV[4], ARGV[5])
 for i = INDEXES, #KEYS do
   if redis.call('ZSCORE', KEYS[i], '') then
     redis.call('PERSIST', KEYS[i])

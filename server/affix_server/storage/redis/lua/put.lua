@@ -4,20 +4,20 @@
 --
 -- KEYS 1 entry, 2 task, 3 pending keys, 4 writes of the key under way, 5 index of all keys, 6.. of each type
 -- ARGV 1 revision, 2 TTL in seconds, 3 key, 4 number of the type's index in KEYS, or 0 for
---      a tombstone, 5 createdAt in ms, 6 token of a lease, 7 the write's intent, '' if it has none,
---      8 revision that this one replaced, 9 revision after which a write counts as not told of where Redis does not
---      know, '' for what may still be on its way here, 10 '1' to wait for that, 11 number of the event's arguments,
---      0 for none, 12.. the event, then the fields of the entry
+--      a tombstone, 5 createdAt in ms, 6 expiresAt in ms, '' for never, 7 token of a lease, 8 the write's intent,
+--      '' if it has none, 9 revision that this one replaced, 10 revision after which a write counts as not told of where
+--      Redis does not know, '' for what may still be on its way here, 11 '1' to wait for that, 12 number of the event's
+--      arguments, 0 for none, 13.. the event, then the fields of the entry
 -- Returns 1 if published; 0 if something as new is there; -1 if nothing is there and no lease
 --      says that nothing was all the while; -2 if it is too early, and nothing has been done.
-local INDEXES, TELL = 5, 12
-local revision, previous = tonumber(ARGV[1]), tonumber(ARGV[8])
-local has_event = ARGV[11] ~= '0'
+local INDEXES, TELL = 5, 13
+local revision, previous = tonumber(ARGV[1]), tonumber(ARGV[9])
+local has_event = ARGV[12] ~= '0'
 
 local function is_over()
-  redis.call('ZREM', KEYS[4], ARGV[6])
-  if ARGV[7] ~= '' then
-    redis.call('ZREM', 'cb:intents', ARGV[7])
+  redis.call('ZREM', KEYS[4], ARGV[7])
+  if ARGV[8] ~= '' then
+    redis.call('ZREM', 'cb:intents', ARGV[8])
   end
 end
 
@@ -36,7 +36,7 @@ if gone and gone >= revision then
   return 0
 end
 
-local held = redis.pcall('HMGET', KEYS[1], 'revision', 'pending', 'leases', ARGV[6], 'told')
+local held = redis.pcall('HMGET', KEYS[1], 'revision', 'pending', 'leases', ARGV[7], 'told')
 if held.err then
   redis.call('DEL', KEYS[1])
   forget_indexes(INDEXES)
@@ -62,19 +62,19 @@ local told = tonumber(held[5]) or held_revision or 0
 local is_due = has_event and revision > told
 
 if is_due and told < previous then
-  local others, after = 0, tonumber(ARGV[9])
+  local others, after = 0, tonumber(ARGV[10])
   if not after then
     -- A write that was committed within the time that writes take may be on its way here.
     local time = redis.call('TIME')
     local now = time[1] * 1000 + math.floor(time[2] / 1000)
     others = redis.call('ZCOUNT', KEYS[4], now, '+inf')
-    if redis.call('ZSCORE', KEYS[4], ARGV[6]) then
+    if redis.call('ZSCORE', KEYS[4], ARGV[7]) then
       others = others - 1
     end
     after = others > 0 and (now - 5000) * 1000 or previous
   end
   if told > 0 or previous > after then
-    if others > 0 and ARGV[10] == '1' then
+    if others > 0 and ARGV[11] == '1' then
       return -2
     end
     tell_of_gap(ARGV[TELL + 3], ARGV[3])
@@ -105,9 +105,9 @@ elseif not held_revision and not held[4] and (held[3] or redis.call('EXISTS', KE
 end
 
 redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[1], unpack(ARGV, TELL + tonumber(ARGV[11])))
+redis.call('HSET', KEYS[1], unpack(ARGV, TELL + tonumber(ARGV[12])))
 redis.call('EXPIRE', KEYS[1], ARGV[2])
-change_indexes(INDEXES, tonumber(ARGV[4]), ARGV[3], ARGV[5])
+change_indexes(INDEXES, tonumber(ARGV[4]), ARGV[3], ARGV[5], ARGV[6])
 if is_due then
   tell(TELL)
 elseif told < revision then

@@ -4,7 +4,8 @@
 --      5 pending keys, 6 index of all keys, 7.. of each type
 -- ARGV 1 revision of what the task is to replace, '' if that had none, 2 the builder of indexes that are to be whole
 --      from now on (index_begin.lua), 3 how many arguments the task's fields are, 4.. these; then nothing, or: revision of what the
---      result is to replace, key, number of the type's index in KEYS, createdAt in ms, the event, fields of the entry
+--      result is to replace, key, number of the type's index in KEYS, createdAt in ms, expiresAt in ms, '' for never, the event,
+--      fields of the entry
 -- Returns 1, or 0 if something is not what it was when it was looked at, or is on its way to Postgres.
 local INDEXES = 6
 local time = redis.call('TIME')
@@ -38,14 +39,14 @@ for i = INDEXES, #KEYS do
 end
 if ARGV[result] then
   redis.call('DEL', KEYS[3])
-  redis.call('HSET', KEYS[3], unpack(ARGV, result + 4 + EVENT))
+  redis.call('HSET', KEYS[3], unpack(ARGV, result + 5 + EVENT))
   redis.call('SADD', KEYS[5], ARGV[result + 1])
-  change_indexes(INDEXES, tonumber(ARGV[result + 2]), ARGV[result + 1], ARGV[result + 3])
+  change_indexes(INDEXES, tonumber(ARGV[result + 2]), ARGV[result + 1], ARGV[result + 3], ARGV[result + 4])
   for i = INDEXES, #KEYS do
     if redis.call('ZSCORE', KEYS[i], '') then
       redis.call('PERSIST', KEYS[i])
     end
   end
-  tell(result + 4)
+  tell(result + 5)
 end
 return 1
