@@ -22,6 +22,6 @@ def process_registry() -> CollectorRegistry:
     return registry
 
 
-def text(registry: CollectorRegistry) -> bytes:
+async def text(registry: CollectorRegistry) -> bytes:
     """Render the registry in Prometheus' text format."""
     return generate_latest(registry)

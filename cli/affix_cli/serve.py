@@ -1,33 +1,22 @@
-"""`affix serve`, and the part of it that `affix up` shares: both wires in one process."""
+"""`affix serve`, and the part of it that `affix up` shares: both wires, in one process or in several."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from functools import partial
 
 import typer
 
-from affix_cli import http, logs, metrics, ready
+from affix_cli import logs, metrics, ready
 from affix_cli.failures import Failure
-from affix_cli.foreground import Operator, serve_until_stopped
+from affix_cli.foreground import Announce, Operator, serve_until_stopped
 from affix_cli.settings import load
-from affix_server.app import open_server
+from affix_cli.wires import Addresses, both_wires
+from affix_cli.workers.parent import workers_at
 from affix_server.config import Settings
 from affix_server.errors import StartError
-from affix_shim.app import make_app
 
 
-@dataclass(frozen=True, slots=True)
-class Addresses:
-    """Where the two wires are served, `host:port` as really bound."""
-
-    grpc: str
-    http: str
-
-
-async def serve() -> int:
+async def serve(workers: int | None) -> int:
     """Serve with the stores of the settings until a signal; return the exit code. Raises Failure."""
     settings = load()
     missing = [
@@ -37,6 +26,8 @@ async def serve() -> int:
     ]
     if missing:
         raise Failure(f"affix serve needs {' and '.join(missing)} (`affix up` brings its own stores)")
+    if workers is not None:
+        settings = settings.model_copy(update={"workers": workers})
 
     def announce(addresses: Addresses) -> None:
         typer.echo(ready.serve_message(addresses.grpc, addresses.http))
@@ -44,26 +35,15 @@ async def serve() -> int:
     return await serve_settings(settings, Operator(), announce)
 
 
-async def serve_settings(settings: Settings, operator: Operator, announce: Callable[[Addresses], None]) -> int:
+async def serve_settings(settings: Settings, operator: Operator, announce: Announce[Addresses]) -> int:
     """Serve until the operator stops it; return the exit code. Raises Failure when it cannot start."""
     logs.configure(settings.log_level)
     try:
-        return await serve_until_stopped(_service(settings), operator, announce)
+        if settings.workers > 1:
+            return await serve_until_stopped(workers_at(settings), operator, announce)
+        registry = metrics.process_registry()
+        return await serve_until_stopped(
+            both_wires(settings, registry, partial(metrics.text, registry)), operator, announce
+        )
     except StartError as error:
         raise Failure(str(error)) from error
-
-
-@asynccontextmanager
-async def _service(settings: Settings) -> AsyncIterator[Addresses]:
-    registry = metrics.process_registry()
-    async with open_server(settings, registry) as server:
-        app = make_app(
-            server.channel, metrics=lambda: metrics.text(registry), max_body_bytes=settings.max_message_bytes
-        )
-        # A call ends within the operation timeout; the second more is for writing its answer.
-        grace = settings.operation_timeout_seconds + 1
-        async with http.serving(app, settings.http_listen, grace_seconds=grace) as address:
-            yield Addresses(server.grpc_address, address)
-            # Neither wire takes new calls while the other finishes its own; the stores close after both.
-            drained = asyncio.create_task(server.drain())
-        await drained
