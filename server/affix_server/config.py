@@ -67,11 +67,13 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(
         10.0, gt=0, le=300, description="after that: how long calls under way may take before they are cut off"
     )
-    grpc_max_connection_age_seconds: float = Field(
-        0.0, ge=0, description="how old a gRPC connection gets before its client is sent elsewhere; 0 for any age"
+    grpc_max_connection_age_seconds: float | None = Field(
+        None,
+        ge=0,
+        description="age at which a gRPC client is asked to connect anew; half the pause if not set; 0 for none",
     )
     grpc_max_connection_age_grace_seconds: float = Field(
-        30.0, gt=0, description="how long calls under way on a connection that is too old may take"
+        0.0, ge=0, description="how long calls may go on over a connection of that age; 0 for as long as they take"
     )
     grpc_keepalive_seconds: float = Field(
         60.0, ge=0, description="how long a gRPC connection is idle before it is asked whether it lives; 0 for never"

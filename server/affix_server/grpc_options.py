@@ -23,9 +23,21 @@ def grpc_options(settings: Settings) -> tuple[tuple[str, int], ...]:
             ("grpc.keepalive_time_ms", int(settings.grpc_keepalive_seconds * _MS)),
             ("grpc.keepalive_timeout_ms", int(settings.grpc_keepalive_timeout_seconds * _MS)),
         ]
-    if settings.grpc_max_connection_age_seconds:
-        options += [
-            ("grpc.max_connection_age_ms", int(settings.grpc_max_connection_age_seconds * _MS)),
-            ("grpc.max_connection_age_grace_ms", int(settings.grpc_max_connection_age_grace_seconds * _MS)),
-        ]
+    age = _max_connection_age_seconds(settings)
+    if age:
+        options.append(("grpc.max_connection_age_ms", int(age * _MS)))
+        if settings.grpc_max_connection_age_grace_seconds:
+            grace = int(settings.grpc_max_connection_age_grace_seconds * _MS)
+            options.append(("grpc.max_connection_age_grace_ms", grace))
     return tuple(options)
+
+
+def _max_connection_age_seconds(settings: Settings) -> float:
+    """Return the age at which connections end, so that within the pause before a stop all clients have gone elsewhere.
+
+    A gRPC server that stops cancels calls that arrive before its clients have heard of it; one that ends a
+    connection for its age serves them. (docs/decisions/0028-stopping.md)
+    """
+    if settings.grpc_max_connection_age_seconds is not None:
+        return settings.grpc_max_connection_age_seconds
+    return settings.drain_pause_seconds / 2
