@@ -13,6 +13,8 @@ READY: Final = "READY=1"
 STOPPING: Final = "STOPPING=1"
 WATCHDOG: Final = "WATCHDOG=1"
 _MICROSECONDS: Final = 1_000_000
+# For a listener whose queue is full.
+_PATIENCE_SECONDS: Final = 0.5
 
 
 class Starter:
@@ -23,11 +25,12 @@ class Starter:
         self._address = None if address is None else address.replace("@", "\0", 1) if address[:1] == "@" else address
 
     def say(self, *what: str) -> None:
-        """Send lines such as READY, in one message. Who does not listen is not waited for."""
+        """Send lines such as READY, in one message. Who does not listen is not waited for, or for half a second."""
         if self._address is None:
             return
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender, suppress(OSError):
-            sender.sendto("\n".join(what).encode(), socket.MSG_DONTWAIT, self._address)
+            sender.settimeout(_PATIENCE_SECONDS)
+            sender.sendto("\n".join(what).encode(), self._address)
 
 
 @contextmanager
