@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import AsyncIterator
+
+import asyncpg
 import pytest
 
 from affix_cli.embedded import EmbeddedPostgres, EmbeddedValkey
@@ -13,3 +17,14 @@ def stores(postgres_store: EmbeddedPostgres, valkey_store: EmbeddedValkey, serve
     """The settings that name them; the database is migrated."""
     assert server.command.running
     return {"AFFIX_POSTGRES_DSN": postgres_store.dsn, "AFFIX_REDIS_URL": valkey_store.url}
+
+
+@pytest.fixture
+async def dsn(postgres_store: EmbeddedPostgres) -> AsyncIterator[str]:
+    """A database of the test's own, empty."""
+    name = f"affix_{secrets.token_hex(4)}"
+    connection = await asyncpg.connect(postgres_store.dsn)
+    await connection.execute(f"CREATE DATABASE {name}")
+    yield postgres_store.dsn.replace("/affix?", f"/{name}?")
+    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await connection.close()

@@ -4,30 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import re
-import secrets
 from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
 
-from affix_cli.embedded import EmbeddedPostgres
 from affix_server.errors import StartError
 from affix_server.storage.postgres import migrate as migrating
 from affix_server.storage.postgres.migrate import ONE_BY_ONE, migrate, migrations
 
 # Of which nothing was released: what comes after it must be fit for tables that are large and in use.
 BASE = "0004_previous_revisions"
-
-
-@pytest.fixture
-async def dsn(postgres_store: EmbeddedPostgres) -> AsyncIterator[str]:
-    """A database of the test's own, empty."""
-    name = f"affix_{secrets.token_hex(4)}"
-    connection = await asyncpg.connect(postgres_store.dsn)
-    await connection.execute(f"CREATE DATABASE {name}")
-    yield postgres_store.dsn.replace("/affix?", f"/{name}?")
-    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await connection.close()
 
 
 @pytest.fixture
