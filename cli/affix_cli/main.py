@@ -128,6 +128,18 @@ def migrate_metadata(
 
 
 @app.command()
+def check(*, json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False) -> None:
+    """Try everything that the service depends on, and say what is wrong and what to do.
+
+    Settings, PostgreSQL, Redis, ports, folders, files. Run it where and as whom the service will run, before it does.
+    Exit code 2: it would not start, or not keep what it promises.
+    """
+    with _needs("server"):
+        from affix_cli.checks import command
+    raise typer.Exit(command.check(as_json=json))
+
+
+@app.command()
 def config(*, json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False) -> None:
     """Print every setting, its environment variable, default and value, with secrets masked."""
     with _needs("server"):

@@ -28,3 +28,10 @@ async def dsn(postgres_store: EmbeddedPostgres) -> AsyncIterator[str]:
     yield postgres_store.dsn.replace("/affix?", f"/{name}?")
     await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await connection.close()
+
+
+@pytest.fixture
+async def connection(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    opened = await asyncpg.connect(dsn)
+    yield opened
+    await opened.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
@@ -15,13 +14,6 @@ from affix_server.storage.postgres.migrate import ONE_BY_ONE, migrate, migration
 
 # Of which nothing was released: what comes after it must be fit for tables that are large and in use.
 BASE = "0004_previous_revisions"
-
-
-@pytest.fixture
-async def connection(dsn: str) -> AsyncIterator[asyncpg.Connection]:
-    opened = await asyncpg.connect(dsn)
-    yield opened
-    await opened.close()
 
 
 async def test_several_at_once_apply_each_migration_once(dsn: str) -> None:
