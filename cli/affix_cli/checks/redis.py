@@ -49,7 +49,9 @@ async def look_at_redis(url: str, settings: Settings) -> list[Finding]:
 
 def _unusable(fault: Exception) -> Finding:
     said = str(fault).splitlines()[0].rstrip(".")
-    if isinstance(fault, AuthenticationError) or any(word in said for word in ("authenticated", "NOAUTH", "WRONGPASS")):
+    if isinstance(fault, AuthenticationError) or any(
+        word in said for word in ("authenticated", "NOAUTH", "username-password")
+    ):
         what = "asks for a password, or for another one"
         return problem("redis", what, "put user and password into AFFIX_REDIS_URL: redis://user:password@host:6379/0")
     return problem("redis", f"cannot be used: {said}", "see that it runs, and that AFFIX_REDIS_URL names it")
