@@ -1,4 +1,4 @@
-"""Looks what is known of the versions that are locked: vulnerabilities end it with 1, advisories out of reach with 0."""
+"""Looks up what is known of the versions that are locked: 1 for vulnerabilities, 0 for advisories out of reach."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def main() -> int:
         print("pip-audit: the advisories cannot be reached from here; nothing was looked up")
         return 0
     known = [
-        f"pip-audit: {package['name']} {package['version']}: {fault['id']}, mended in {', '.join(fault['fix_versions'])}"
+        f"pip-audit: {package['name']} {package['version']}: {fault['id']}, mended in {fault['fix_versions']}"
         for package in found["dependencies"]
         for fault in package.get("vulns", ())
     ]

@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/licences.md"
 HEAD = """# Licences of what Affix depends on
 
-Everything that `pip install 'affix[embedded]'` brings beside Affix, as each package states its licence itself; the wheels of the two
-embedded stores contain PostgreSQL and Valkey. Made by `locks/licences.py`; `make lock` makes it anew.
+Everything that `pip install 'affix[embedded]'` brings beside Affix, as each package states its licence itself; the
+wheels of the two embedded stores contain PostgreSQL and Valkey. Made by `locks/licences.py`; `make lock` makes it anew.
 
 | package | licence | where |
 | --- | --- | --- |
@@ -55,10 +55,10 @@ def _canonical(name: str) -> str:
 def licence(package: str) -> str:
     """Return what a package says of its licence, in few words."""
     about = metadata.metadata(package)
-    stated = about.get("License-Expression") or ""
+    stated: list[str] = about.get_all("License-Expression") or []
     classified = [text.removeprefix(_CLASSIFIER) for text in about.get_all("Classifier") or () if _CLASSIFIER in text]
-    first_line = (about.get("License") or "").strip().split("\n")[0]
-    return stated or ", ".join(classified) or first_line or "not stated"
+    first_lines = [text.strip().split("\n")[0] for text in about.get_all("License") or ()]
+    return ", ".join(stated or classified or first_lines) or "not stated"
 
 
 def page() -> str:

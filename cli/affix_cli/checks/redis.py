@@ -15,6 +15,7 @@ from affix_server.storage.redis.names import PROBE
 _SECONDS = 5.0
 _OLDEST = (6, 2)
 _FULL = 0.9
+_PASSWORD_WANTED = ("authenticated", "NOAUTH", "username-password")
 # So many clients a process: one for calls, two for watches, eight for rate limits.
 _CLIENTS_A_PROCESS = 11
 
