@@ -36,7 +36,7 @@ def _max_connection_age_seconds(settings: Settings) -> float:
     """Return the age at which connections end, so that within the pause before a stop all clients have gone elsewhere.
 
     A gRPC server that stops cancels calls that arrive before its clients have heard of it; one that ends a
-    connection for its age serves them. (docs/decisions/0028-stopping.md)
+    connection for its age serves them. (docs/decisions/0028-stopping-and-workers.md)
     """
     if settings.grpc_max_connection_age_seconds is not None:
         return settings.grpc_max_connection_age_seconds

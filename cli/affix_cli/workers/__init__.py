@@ -1,1 +1,1 @@
-"""Several server processes on the same two ports (docs/decisions/0028-workers.md)."""
+"""Several server processes on the same two ports (docs/decisions/0028-stopping-and-workers.md)."""
