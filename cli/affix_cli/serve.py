@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from functools import partial
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import typer
 
-from affix_cli import logs, metrics, ready
+from affix_cli import http, logs, metrics, ready
+from affix_cli.addresses import Addresses
 from affix_cli.failures import Failure
 from affix_cli.foreground import Announce, Operator, serve_until_stopped
 from affix_cli.settings import load
-from affix_cli.wires import Addresses, both_wires
 from affix_cli.workers.parent import workers_at
+from affix_server.app import open_server
 from affix_server.config import Settings
 from affix_server.errors import StartError
+from affix_shim.app import make_app
 
 
 async def serve(workers: int | None) -> int:
@@ -37,13 +41,37 @@ async def serve(workers: int | None) -> int:
 
 async def serve_settings(settings: Settings, operator: Operator, announce: Announce[Addresses]) -> int:
     """Serve until the operator stops it; return the exit code. Raises Failure when it cannot start."""
-    logs.configure(settings.log_level)
+    configure_log(settings)
+    service = workers_at(settings) if settings.workers > 1 else both_wires(settings)
     try:
-        if settings.workers > 1:
-            return await serve_until_stopped(workers_at(settings), operator, announce)
-        registry = metrics.process_registry()
-        return await serve_until_stopped(
-            both_wires(settings, registry, partial(metrics.text, registry)), operator, announce
-        )
+        return await serve_until_stopped(service, operator, announce)
     except StartError as error:
         raise Failure(str(error)) from error
+
+
+def configure_log(settings: Settings) -> None:
+    """Log as the settings say."""
+    logs.configure(settings.log_level)
+
+
+@asynccontextmanager
+async def both_wires(settings: Settings, telling: metrics.Telling = metrics.alone) -> AsyncIterator[Addresses]:
+    """Serve both wires in this process, and at the end answer the calls under way.
+
+    From the end of the block on it is not ready, but serves on for AFFIX_DRAIN_PAUSE_SECONDS, so that
+    whoever chooses among servers has left it when its ports close. Raises Failure or StartError when it cannot start.
+    """
+    registry = metrics.process_registry()
+    async with telling(registry) as text, open_server(settings, registry) as server:
+        app = make_app(server.channel, metrics=text, max_body_bytes=settings.max_message_bytes)
+        share = settings.workers > 1
+        async with http.serving(
+            app, settings.http_listen, grace_seconds=settings.drain_seconds, share_port=share
+        ) as site:
+            yield Addresses(server.grpc_address, site.address)
+            server.unready()
+            site.leave()
+            await asyncio.sleep(settings.drain_pause_seconds)
+            # Neither wire takes new calls while the other finishes its own; the stores close after both.
+            drained = asyncio.create_task(server.drain())
+        await drained

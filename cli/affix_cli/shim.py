@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 
 import grpc.aio
 import typer
@@ -51,10 +50,10 @@ async def _service(settings: ShimSettings) -> AsyncIterator[str]:
         ("grpc.enable_http_proxy", 0),
     ]
     registry = metrics.process_registry()
-    async with grpc.aio.insecure_channel(settings.target, options=options) as channel:
+    async with metrics.alone(registry) as text, grpc.aio.insecure_channel(settings.target, options=options) as channel:
         app = make_app(
             channel,
-            metrics=partial(metrics.text, registry),
+            metrics=text,
             max_body_bytes=settings.max_message_bytes,
             timeout_seconds=settings.timeout_seconds,
         )

@@ -32,6 +32,8 @@ async def _until_refused(server: Service) -> None:
                     _, writer = await asyncio.open_connection(host, int(port))
                 except ConnectionRefusedError:
                     break
+                except ConnectionResetError:  # it came as the port closed
+                    continue
                 writer.close()
                 await asyncio.sleep(0.02)
 

@@ -16,6 +16,7 @@ _LEAST_BYTES, _FEW_BYTES = 256 * 1024 * 1024, 2 * 1024 * 1024 * 1024
 _NOT_FILES = ("data_dir",)
 # Of settings that name files: whose contents nobody else may read.
 _PRIVATE = ("key", "token", "secret", "password")
+_HEAD_BYTES = 64
 
 
 def look_at_ports(settings: Settings) -> list[Finding]:
@@ -74,13 +75,14 @@ def look_at_file(name: str, path: Path, *, private: bool) -> Finding:
     check, variable = f"file.{name}", f"AFFIX_{name.upper()}"
     try:
         with path.open("rb") as opened:
-            empty = not opened.read(1)
+            head = opened.read(_HEAD_BYTES)
             mode = stat.S_IMODE(os.fstat(opened.fileno()).st_mode)
     except OSError as error:
         what = f"{path} cannot be read: {(error.strerror or str(error)).lower()}"
         return problem(check, what, f"put the file there, readable for this user, or change {variable}")
-    if empty:
+    if not head:
         return problem(check, f"{path} is empty", f"see what should have written it, or change {variable}")
-    if private and mode & (stat.S_IRWXG | stat.S_IRWXO) & ~stat.S_IRGRP:
+    public = b"PUBLIC KEY" in head or b"CERTIFICATE" in head
+    if private and not public and mode & (stat.S_IRWXG | stat.S_IRWXO) & ~stat.S_IRGRP:
         return warning(check, f"{path} is open to other users (mode {mode:o})", f"chmod 600 {path}")
     return ok(check, f"{path} can be read")

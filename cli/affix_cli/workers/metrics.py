@@ -3,41 +3,51 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from affix_cli.metrics import text
+from affix_cli.metrics import Telling
 
 LABEL = "worker"
 # A worker that does not answer in this time is left out of an answer.
 _SECONDS = 1.0
 
 
+def together(folder: Path, number: int, count: int) -> Telling:
+    """Tell of all of `count` workers, of which this one has a number; they share a folder."""
+
+    @asynccontextmanager
+    async def telling(registry: CollectorRegistry) -> AsyncIterator[Callable[[], Awaitable[bytes]]]:
+        async with _told(folder / str(number), registry):
+            yield partial(_of_all, folder, count)
+
+    return telling
+
+
 @asynccontextmanager
-async def told(folder: Path, number: int, registry: CollectorRegistry) -> AsyncIterator[None]:
-    """Tell the other workers of this one's metrics, on a socket in a folder that they share."""
+async def _told(socket: Path, registry: CollectorRegistry) -> AsyncIterator[None]:
+    """Tell whoever asks of this worker's metrics, on a socket."""
 
     async def tell(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            writer.write(await text(registry))
+            writer.write(generate_latest(registry))
             await writer.drain()
         except ConnectionError:
             pass  # whoever asked has gone
         finally:
             writer.close()
 
-    socket = folder / str(number)
-    socket.unlink(missing_ok=True)  # of a worker that was killed
     async with await asyncio.start_unix_server(tell, socket):
         yield
 
 
-async def of_all(folder: Path, count: int) -> bytes:
+async def _of_all(folder: Path, count: int) -> bytes:
     """Ask so many workers, and render what they say as one text."""
     names = [str(number) for number in range(count)]
     texts = await asyncio.gather(*(_ask(folder / name) for name in names))

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import structlog
 
+from affix_cli.addresses import Addresses
 from affix_cli.failures import Failure
-from affix_cli.wires import Addresses
+from affix_cli.workers import READY
 from affix_cli.workers.ports import held
-from affix_cli.workers.worker import READY
 from affix_server.config import Settings
 
 # Before a worker that died is replaced; doubled each time, until one has lived for long enough.

@@ -9,24 +9,20 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 
 import structlog
 
-from affix_cli import foreground, logs
+from affix_cli import foreground
+from affix_cli.addresses import Addresses
 from affix_cli.failures import Failure
 from affix_cli.foreground import Operator, serve_until_stopped
-from affix_cli.metrics import process_registry
+from affix_cli.serve import both_wires, configure_log
 from affix_cli.settings import load
-from affix_cli.wires import Addresses, both_wires
-from affix_cli.workers import metrics
-from affix_server.config import Settings
+from affix_cli.workers import READY
+from affix_cli.workers.metrics import together
 from affix_server.errors import StartError
 
-READY = b"ready\n"
 _STDIN, _STDOUT = 0, 1
 
 
@@ -43,24 +39,15 @@ def main() -> None:
 
 async def _serve(number: int, folder: Path) -> int:
     settings, operator = load(), Operator()
-    logs.configure(settings.log_level)
+    configure_log(settings)
     structlog.contextvars.bind_contextvars(worker=number)
     _stop_with_the_parent(operator)
 
     def announce(_: Addresses) -> None:
         os.write(_STDOUT, READY)
 
-    return await serve_until_stopped(_worker(settings, number, folder), operator, announce)
-
-
-@asynccontextmanager
-async def _worker(settings: Settings, number: int, folder: Path) -> AsyncIterator[Addresses]:
-    registry = process_registry()
-    async with (
-        metrics.told(folder, number, registry),
-        both_wires(settings, registry, partial(metrics.of_all, folder, settings.workers)) as addresses,
-    ):
-        yield addresses
+    service = both_wires(settings, together(folder, number, settings.workers))
+    return await serve_until_stopped(service, operator, announce)
 
 
 def _stop_with_the_parent(operator: Operator) -> None:
