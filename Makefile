@@ -12,7 +12,7 @@ export PIP_USE_PEP517 := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test install lint types tests faults resilience fmt stubs clean
+.PHONY: help run test install lint types tests audit faults resilience fmt stubs lock clean
 
 help: ## Say what there is to make
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1 \2/p' Makefile | awk '{ $$2 = sprintf("%-9s", $$2); print }'
@@ -20,7 +20,7 @@ help: ## Say what there is to make
 run: $(INSTALLED) ## Serve gRPC and JSON-RPC with a PostgreSQL and a Valkey of its own, until Ctrl-C
 	@exec $(BIN)/affix up
 
-test: lint types tests ## Check everything: lint, types, protobuf, stubs, the test suite
+test: lint types audit tests ## Check everything: lint, types, protobuf, stubs, the supply chain, the test suite
 
 install: $(INSTALLED) ## Make or refresh .venv
 
@@ -29,9 +29,14 @@ lint: $(INSTALLED) ## Check style, the protobuf definitions and that the stubs a
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/buf lint
 	@$(BIN)/python protos/generate.py --check
+	@$(BIN)/hadolint deploy/docker/Dockerfile
 
 types: $(INSTALLED) ## Check types
 	@$(BIN)/mypy --no-error-summary
+
+audit: $(INSTALLED) ## Look for known weaknesses in the code, and in what it depends on where the advisories can be reached
+	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive server shim cli
+	@$(BIN)/python locks/audit.py
 
 # Most of the time tests/resilience waits for stores to fail and come back: it runs beside the others.
 tests: $(INSTALLED) ## Run the test suite alone
@@ -58,16 +63,28 @@ fmt: $(INSTALLED) ## Format the code and fix what Ruff can
 stubs: $(INSTALLED) ## Regenerate the stubs from protos/
 	@$(BIN)/python protos/generate.py
 
+# UPGRADE=--upgrade takes the newest versions that pyproject.toml allows; else those locked stay where they can.
+UPGRADE ?=
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+  --no-header $(UPGRADE) pyproject.toml
+
+lock: $(INSTALLED) ## Lock the dependencies of pyproject.toml, with hashes, and list their licences
+	@$(LOCK) --extra cli --output-file locks/server.txt >/dev/null
+	@$(LOCK) --extra dev --output-file locks/dev.txt >/dev/null
+	@rm -f $(INSTALLED) && $(MAKE) --no-print-directory install
+	@$(BIN)/python locks/licences.py
+
 clean: ## Remove .venv and caches; data in .affix stay
 	@rm -rf .resilience.log .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Installed again whenever the dependencies change.
-$(INSTALLED): pyproject.toml
+$(INSTALLED): pyproject.toml locks/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "Affix needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo missing)." \
 	       "Name another one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	@echo "Installing into .venv (a minute or two, this once)"
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
-	@$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --require-hashes --requirement locks/dev.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -8,11 +8,15 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import uvloop
 
+from affix_cli import notify
+
 T = TypeVar("T")
+# Called with what a service gives when it is up.
+Announce: TypeAlias = Callable[[T], None]
 
 FORCED = 130  # the exit code of a second Ctrl-C
 ABANDON_SECONDS = 1.0
@@ -48,13 +52,15 @@ class Operator:
             watch.remove_done_callback(cancel)
             watch.cancel()
 
+    def ask(self) -> None:
+        """Ask as the first signal does; once more is not insisting."""
+        self.asked.set()
+
     def _on_signal(self) -> None:
         (self.insisted if self.asked.is_set() else self.asked).set()
 
 
-async def serve_until_stopped(
-    service: AbstractAsyncContextManager[T], operator: Operator, ready: Callable[[T], None]
-) -> int:
+async def serve_until_stopped(service: AbstractAsyncContextManager[T], operator: Operator, ready: Announce[T]) -> int:
     """Open the service, call `ready` with what it gives, and close it when the operator asks; return the exit code.
 
     While it starts, being asked cancels it. While it closes, insisting
@@ -76,13 +82,16 @@ async def serve_until_stopped(
     return 0
 
 
-async def _serve(service: AbstractAsyncContextManager[T], operator: Operator, ready: Callable[[T], None]) -> None:
+async def _serve(service: AbstractAsyncContextManager[T], operator: Operator, ready: Announce[T]) -> None:
     # One task opens and closes it, since task groups and timeouts in it belong to a task.
     async with AsyncExitStack() as stack:
+        starter = stack.enter_context(notify.starter())
         with operator.may_cancel():
             opened = await stack.enter_async_context(service)
         ready(opened)
+        starter.say(notify.READY)
         await operator.asked.wait()
+        starter.say(notify.STOPPING)
 
 
 def run(command: Coroutine[object, object, int]) -> int:

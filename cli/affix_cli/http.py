@@ -7,15 +7,17 @@ import os
 import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from aiohttp import web
 
 from affix_cli.failures import Failure
+from affix_shim.app import LEAVING
 
 MAX_PORT = 65535
 BACKLOG = 1024
 WRITE_SECONDS = 1.0  # for answers that are made but not yet sent
+LINGER_SECONDS = 0.1  # for requests that were sent before their senders could know
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -28,65 +30,80 @@ def host_and_port(listen: str) -> tuple[str, int]:
     return found[1].strip("[]"), int(found[2])
 
 
-class _Calls:
-    """The calls an application is answering."""
+class Site:
+    """An application that is served, at `address`."""
 
     def __init__(self, app: web.Application) -> None:
+        """Made by `serving`."""
+        self.address = ""
+        self._leaving = app[LEAVING]
         self._in_flight = 0
-        self._closing: asyncio.Future[None] | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
         app.middlewares.append(self._count)
 
+    def leave(self) -> None:
+        """Be ready no more, and end each connection with its next answer; all is still answered."""
+        self._leaving.set()
+
     async def finished(self, seconds: float) -> None:
-        """Wait until there is none, or the time is up; from now on each connection ends with its answer.
+        """Wait until no call is being answered, or the time is up.
 
         aiohttp's own shutdown does not read on, and so never answers a call
         whose body is still arriving.
         """
-        self._closing = asyncio.get_running_loop().create_future()
-        if self._in_flight:
-            await asyncio.wait({self._closing}, timeout=seconds)
+        await asyncio.sleep(min(LINGER_SECONDS, seconds))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
 
     @web.middleware
     async def _count(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         self._in_flight += 1
+        self._idle.clear()
         try:
             response = await handler(request)
-            if self._closing is not None:
+            if self._leaving.is_set():
                 response.force_close()
             return response
         finally:
             self._in_flight -= 1
-            if self._closing is not None and not self._in_flight and not self._closing.done():
-                self._closing.set_result(None)
+            if not self._in_flight:
+                self._idle.set()
 
 
 @asynccontextmanager
-async def serving(app: web.Application, listen: str, *, grace_seconds: float) -> AsyncIterator[str]:
-    """Serve the application, giving the address really bound, `host:port`.
+async def serving(
+    app: web.Application, listen: str, *, grace_seconds: float, share_port: bool = False
+) -> AsyncIterator[Site]:
+    """Serve the application, giving the site, with the address really bound, `host:port`.
 
     At the end no connection is accepted any more, and calls in flight have
-    `grace_seconds` to finish. Raises Failure when the address cannot be bound.
+    `grace_seconds` to finish. A port may be shared with processes that share it too.
+    Raises Failure when the address cannot be bound.
     """
     host, port = host_and_port(listen)
     # Signals are the command's, and calls are logged where they are served.
     runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=WRITE_SECONDS)
-    calls = _Calls(app)
+    site = Site(app)
     await runner.setup()
     try:
         try:
-            site = web.TCPSite(runner, host, port, backlog=BACKLOG)
-            await site.start()
+            listener = web.TCPSite(runner, host, port, backlog=BACKLOG, reuse_port=share_port or None)
+            await listener.start()
         except socket.gaierror as error:
             raise Failure(f"cannot serve HTTP on {listen}: {error.strerror}") from error
         except OSError as error:
             why = os.strerror(error.errno).lower() if error.errno else str(error)
             raise Failure(f"cannot serve HTTP on {listen} (AFFIX_HTTP_LISTEN): {why}") from error
         bound = runner.addresses[0]
+        site.address = f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}"
         try:
-            yield f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}"
+            yield site
         finally:
-            await site.stop()
+            site.leave()
+            await listener.stop()
             await app.shutdown()  # what would go on for ever ends; the runner does this too late
-            await calls.finished(grace_seconds)
+            await site.finished(grace_seconds)
     finally:
         await runner.cleanup()

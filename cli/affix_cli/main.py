@@ -57,7 +57,11 @@ def up() -> None:
 
 
 @app.command()
-def serve() -> None:
+def serve(
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=64, help="So many processes on the two ports; else AFFIX_WORKERS.")
+    ] = None,
+) -> None:
     """Serve both wires with stores that are already there.
 
     They are named by AFFIX_POSTGRES_DSN and AFFIX_REDIS_URL; `affix migrate` prepares the database.
@@ -65,7 +69,7 @@ def serve() -> None:
     with _needs("cli"):
         from affix_cli import foreground
         from affix_cli import serve as command
-    raise typer.Exit(foreground.run(command.serve()))
+    raise typer.Exit(foreground.run(command.serve(workers)))
 
 
 @app.command()
@@ -80,12 +84,22 @@ def shim(
     operation_timeout_seconds: Annotated[
         float, typer.Option(envvar="AFFIX_OPERATION_TIMEOUT_SECONDS", min=0.1, help="Upper bound of any call.")
     ] = 5.0,
+    drain_pause_seconds: Annotated[
+        float,
+        typer.Option(envvar="AFFIX_DRAIN_PAUSE_SECONDS", min=0, help="From not being ready to taking no more calls."),
+    ] = 0.0,
+    drain_seconds: Annotated[
+        float, typer.Option(envvar="AFFIX_DRAIN_SECONDS", min=0.1, help="How long calls under way may take after that.")
+    ] = 10.0,
 ) -> None:
     """Serve JSON-RPC alone, for a gRPC server elsewhere."""
     with _needs("shim"):
         from affix_cli import foreground
         from affix_cli import shim as command
-    raise typer.Exit(foreground.run(command.shim(target, listen, max_message_bytes, operation_timeout_seconds)))
+    settings = command.ShimSettings(
+        target, listen, max_message_bytes, operation_timeout_seconds, drain_pause_seconds, drain_seconds
+    )
+    raise typer.Exit(foreground.run(command.shim(settings)))
 
 
 @app.command()
@@ -111,6 +125,18 @@ def migrate_metadata(
         from affix_cli import foreground
         from affix_cli.metadata import command
     raise typer.Exit(foreground.run(command.migrate_metadata(apply=apply, as_json=json)))
+
+
+@app.command()
+def check(*, json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False) -> None:
+    """Try everything that the service depends on, and say what is wrong and what to do.
+
+    Settings, PostgreSQL, Redis, ports, folders, files. Run it where and as whom the service will run, before it does.
+    Exit code 2: it would not start, or not keep what it promises.
+    """
+    with _needs("server"):
+        from affix_cli.checks import command
+    raise typer.Exit(command.check(as_json=json))
 
 
 @app.command()

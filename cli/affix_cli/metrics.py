@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
 from prometheus_client import (
     CollectorRegistry,
     GCCollector,
@@ -22,6 +25,15 @@ def process_registry() -> CollectorRegistry:
     return registry
 
 
-def text(registry: CollectorRegistry) -> bytes:
-    """Render the registry in Prometheus' text format."""
-    return generate_latest(registry)
+# Gives, while it is entered, what renders the metrics of a registry, and whatever else is to be told with them.
+Telling = Callable[[CollectorRegistry], AbstractAsyncContextManager[Callable[[], Awaitable[bytes]]]]
+
+
+@asynccontextmanager
+async def alone(registry: CollectorRegistry) -> AsyncIterator[Callable[[], Awaitable[bytes]]]:
+    """Give what renders this process' metrics, in Prometheus' text format."""
+
+    async def text() -> bytes:
+        return generate_latest(registry)
+
+    yield text

@@ -1,33 +1,26 @@
-"""`affix serve`, and the part of it that `affix up` shares: both wires in one process."""
+"""`affix serve`, and the part of it that `affix up` shares: both wires, in one process or in several."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 import typer
 
 from affix_cli import http, logs, metrics, ready
+from affix_cli.addresses import Addresses
 from affix_cli.failures import Failure
-from affix_cli.foreground import Operator, serve_until_stopped
+from affix_cli.foreground import Announce, Operator, serve_until_stopped
 from affix_cli.settings import load
+from affix_cli.workers.parent import workers_at
 from affix_server.app import open_server
 from affix_server.config import Settings
 from affix_server.errors import StartError
 from affix_shim.app import make_app
 
 
-@dataclass(frozen=True, slots=True)
-class Addresses:
-    """Where the two wires are served, `host:port` as really bound."""
-
-    grpc: str
-    http: str
-
-
-async def serve() -> int:
+async def serve(workers: int | None) -> int:
     """Serve with the stores of the settings until a signal; return the exit code. Raises Failure."""
     settings = load()
     missing = [
@@ -37,6 +30,8 @@ async def serve() -> int:
     ]
     if missing:
         raise Failure(f"affix serve needs {' and '.join(missing)} (`affix up` brings its own stores)")
+    if workers is not None:
+        settings = settings.model_copy(update={"workers": workers})
 
     def announce(addresses: Addresses) -> None:
         typer.echo(ready.serve_message(addresses.grpc, addresses.http))
@@ -44,26 +39,39 @@ async def serve() -> int:
     return await serve_settings(settings, Operator(), announce)
 
 
-async def serve_settings(settings: Settings, operator: Operator, announce: Callable[[Addresses], None]) -> int:
+async def serve_settings(settings: Settings, operator: Operator, announce: Announce[Addresses]) -> int:
     """Serve until the operator stops it; return the exit code. Raises Failure when it cannot start."""
-    logs.configure(settings.log_level)
+    configure_log(settings)
+    service = workers_at(settings) if settings.workers > 1 else both_wires(settings)
     try:
-        return await serve_until_stopped(_service(settings), operator, announce)
+        return await serve_until_stopped(service, operator, announce)
     except StartError as error:
         raise Failure(str(error)) from error
 
 
+def configure_log(settings: Settings) -> None:
+    """Log as the settings say."""
+    logs.configure(settings.log_level)
+
+
 @asynccontextmanager
-async def _service(settings: Settings) -> AsyncIterator[Addresses]:
+async def both_wires(settings: Settings, telling: metrics.Telling = metrics.alone) -> AsyncIterator[Addresses]:
+    """Serve both wires in this process, and at the end answer the calls under way.
+
+    From the end of the block on it is not ready, but serves on for AFFIX_DRAIN_PAUSE_SECONDS, so that
+    whoever chooses among servers has left it when its ports close. Raises Failure or StartError when it cannot start.
+    """
     registry = metrics.process_registry()
-    async with open_server(settings, registry) as server:
-        app = make_app(
-            server.channel, metrics=lambda: metrics.text(registry), max_body_bytes=settings.max_message_bytes
-        )
-        # A call ends within the operation timeout; the second more is for writing its answer.
-        grace = settings.operation_timeout_seconds + 1
-        async with http.serving(app, settings.http_listen, grace_seconds=grace) as address:
-            yield Addresses(server.grpc_address, address)
+    async with telling(registry) as text, open_server(settings, registry) as server:
+        app = make_app(server.channel, metrics=text, max_body_bytes=settings.max_message_bytes)
+        share = settings.workers > 1
+        async with http.serving(
+            app, settings.http_listen, grace_seconds=settings.drain_seconds, share_port=share
+        ) as site:
+            yield Addresses(server.grpc_address, site.address)
+            server.unready()
+            site.leave()
+            await asyncio.sleep(settings.drain_pause_seconds)
             # Neither wire takes new calls while the other finishes its own; the stores close after both.
             drained = asyncio.create_task(server.drain())
         await drained

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import grpc.aio
 import typer
@@ -13,22 +15,34 @@ from affix_cli.foreground import Operator, serve_until_stopped
 from affix_shim.app import make_app
 
 
-async def shim(target: str, listen: str, max_message_bytes: int, timeout_seconds: float) -> int:
+@dataclass(frozen=True, slots=True)
+class ShimSettings:
+    """What `affix shim` can be told; times in seconds."""
+
+    target: str
+    listen: str
+    max_message_bytes: int
+    timeout_seconds: float
+    drain_pause_seconds: float
+    drain_seconds: float
+
+
+async def shim(settings: ShimSettings) -> int:
     """Serve until a signal; return the exit code. Raises Failure when it cannot start."""
-    http.host_and_port(target)
+    http.host_and_port(settings.target)
     operator = Operator()
 
     def announce(address: str) -> None:
-        typer.echo(ready.shim_message(address, target))
+        typer.echo(ready.shim_message(address, settings.target))
 
-    return await serve_until_stopped(_service(target, listen, max_message_bytes, timeout_seconds), operator, announce)
+    return await serve_until_stopped(_service(settings), operator, announce)
 
 
 @asynccontextmanager
-async def _service(target: str, listen: str, max_message_bytes: int, timeout_seconds: float) -> AsyncIterator[str]:
+async def _service(settings: ShimSettings) -> AsyncIterator[str]:
     options = [
-        ("grpc.max_send_message_length", max_message_bytes),
-        ("grpc.max_receive_message_length", max_message_bytes),
+        ("grpc.max_send_message_length", settings.max_message_bytes),
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
         # A server that comes back is found again within a second, not within two minutes.
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 1000),
@@ -36,13 +50,14 @@ async def _service(target: str, listen: str, max_message_bytes: int, timeout_sec
         ("grpc.enable_http_proxy", 0),
     ]
     registry = metrics.process_registry()
-    async with grpc.aio.insecure_channel(target, options=options) as channel:
+    async with metrics.alone(registry) as text, grpc.aio.insecure_channel(settings.target, options=options) as channel:
         app = make_app(
             channel,
-            metrics=lambda: metrics.text(registry),
-            max_body_bytes=max_message_bytes,
-            timeout_seconds=timeout_seconds,
+            metrics=text,
+            max_body_bytes=settings.max_message_bytes,
+            timeout_seconds=settings.timeout_seconds,
         )
-        # A call ends within its timeout; the second more is for writing its answer.
-        async with http.serving(app, listen, grace_seconds=timeout_seconds + 1) as address:
-            yield address
+        async with http.serving(app, settings.listen, grace_seconds=settings.drain_seconds) as site:
+            yield site.address
+            site.leave()
+            await asyncio.sleep(settings.drain_pause_seconds)

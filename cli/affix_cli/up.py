@@ -8,10 +8,11 @@ from contextlib import AsyncExitStack
 import typer
 
 from affix_cli import ready
+from affix_cli.addresses import Addresses
 from affix_cli.embedded import Stores, embedded_stores
 from affix_cli.failures import Failure
 from affix_cli.foreground import Operator
-from affix_cli.serve import Addresses, serve_settings
+from affix_cli.serve import serve_settings
 from affix_cli.settings import load
 from affix_server.config import NO_POSTGRES
 from affix_server.errors import StartError

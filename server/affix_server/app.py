@@ -16,6 +16,7 @@ from affix.v1 import attachments_pb2, tasks_pb2
 from affix_server.calls import Interceptor
 from affix_server.config import NO_POSTGRES, Settings
 from affix_server.errors import StartError, StorageUnavailableError
+from affix_server.grpc_options import grpc_options
 from affix_server.handlers import Handler, Interceptors, method_handlers
 from affix_server.health import HealthServicer, Usable
 from affix_server.interceptors.deadline import bound_stream, bound_time
@@ -33,7 +34,6 @@ from affix_server.storage.redis.client import Address, RedisClient
 from affix_server.storage.watching import Watching
 from affix_server.stores import RedisOnlyStorage, Storage, open_redis_only, open_storage
 
-_DRAIN_SECONDS = 10.0
 # Of an operation's time, for asking Redis whether its caller may call; the stores need the rest.
 _LIMITS_SHARE, _LIMITS_LONGEST_SECONDS = 0.1, 0.5
 _PROBE_SECONDS = 1.0
@@ -43,7 +43,13 @@ class Server:
     """A server that is up: on its port, and for this process through a channel."""
 
     def __init__(
-        self, channel: LocalChannel, server: grpc.aio.Server, health: HealthServicer, watching: Watching, address: str
+        self,
+        channel: LocalChannel,
+        server: grpc.aio.Server,
+        health: HealthServicer,
+        watching: Watching,
+        address: str,
+        drain_seconds: float,
     ) -> None:
         """Made by `open_server`."""
         self.channel = channel
@@ -51,12 +57,20 @@ class Server:
         self._server = server
         self._health = health
         self._watching = watching
+        self._drain_seconds = drain_seconds
+
+    def unready(self) -> None:
+        """Say from now on that nothing is served, though all still is, so that callers are sent elsewhere."""
+        self._health.drain()
 
     async def drain(self) -> None:
-        """Take no more calls on the port; those under way finish, for at most ten seconds. Watches end at once."""
-        self._health.drain()
+        """Take no more calls on the port; those under way have AFFIX_DRAIN_SECONDS. Watches end at once."""
+        self.unready()
+        # The port is closed first: watches that are told to go on elsewhere would come back otherwise.
+        stopping = asyncio.create_task(self._server.stop(self._drain_seconds))
+        await asyncio.sleep(0)
         await self._watching.close()
-        await self._server.stop(_DRAIN_SECONDS)
+        await stopping
 
 
 @asynccontextmanager
@@ -73,7 +87,8 @@ async def open_server(settings: Settings, registry: CollectorRegistry) -> AsyncI
         health = HealthServicer(tuple(services), _stores(storage))
         services |= _health_service(health)
         server, address = await _serve(settings, services)
-        opened = Server(LocalChannel(_by_path(services)), server, health, storage.watching, address)
+        channel = LocalChannel(_by_path(services))
+        opened = Server(channel, server, health, storage.watching, address, settings.drain_seconds)
         stack.push_async_callback(opened.drain)
         yield opened
 
@@ -143,14 +158,7 @@ def _health_service(health: HealthServicer) -> dict[str, dict[str, Handler]]:
 
 
 async def _serve(settings: Settings, services: Mapping[str, dict[str, Handler]]) -> tuple[grpc.aio.Server, str]:
-    server = grpc.aio.server(
-        options=(
-            ("grpc.max_receive_message_length", settings.max_message_bytes),
-            ("grpc.max_send_message_length", settings.max_message_bytes),
-            # Two servers on one port would share its connections at random.
-            ("grpc.so_reuseport", 0),
-        )
-    )
+    server = grpc.aio.server(options=grpc_options(settings))
     for name, handlers in services.items():
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
     add_reflection(server, tuple(services))

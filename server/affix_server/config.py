@@ -60,6 +60,30 @@ class Settings(BaseSettings):
     )
     cache_ttl_seconds: int = Field(3600, ge=60, description="how long a settled entry stays in Redis")
     operation_timeout_seconds: float = Field(5.0, gt=0, le=300, description="upper bound of any call")
+    workers: int = Field(1, ge=1, le=64, description="server processes on the two ports")
+    drain_pause_seconds: float = Field(
+        0.0, ge=0, le=300, description="when asked to stop: from not being ready to taking no more calls"
+    )
+    drain_seconds: float = Field(
+        10.0, gt=0, le=300, description="after that: how long calls under way may take before they are cut off"
+    )
+    grpc_max_connection_age_seconds: float | None = Field(
+        None,
+        ge=0,
+        description="age at which a gRPC client is asked to connect anew; half the pause if not set; 0 for none",
+    )
+    grpc_max_connection_age_grace_seconds: float = Field(
+        0.0, ge=0, description="how long calls may go on over a connection of that age; 0 for as long as they take"
+    )
+    grpc_keepalive_seconds: float = Field(
+        60.0, ge=0, description="how long a gRPC connection is idle before it is asked whether it lives; 0 for never"
+    )
+    grpc_keepalive_timeout_seconds: float = Field(
+        20.0, gt=0, description="how long it may take to answer that before it is closed"
+    )
+    grpc_min_ping_seconds: float = Field(
+        10.0, gt=0, description="how often a gRPC client may ask the same, at most, before it is sent away"
+    )
     circuit_threshold: int = Field(10, ge=1, description="consecutive failures of a store that open its circuit")
     circuit_open_seconds: float = Field(30.0, gt=0, description="how long an open circuit refuses calls before a probe")
     when_postgres_down: Literal["accept", "refuse"] = Field(

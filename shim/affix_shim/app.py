@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from http import HTTPStatus
 from typing import Final
@@ -30,24 +30,27 @@ _MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 _READY_TIMEOUT_SECONDS: Final = 2.0
 # What the service calls its stores, for its health.
 _STORES: Final = ("postgres", "redis")
+# Set by whoever serves the application and is about to stop: it is not ready any more.
+LEAVING: Final = web.AppKey("LEAVING", asyncio.Event)
 
 
 def make_app(
     channel: Channel,
     *,
-    metrics: Callable[[], bytes],
+    metrics: Callable[[], Awaitable[bytes]],
     max_body_bytes: int = _MAX_BODY_BYTES,
     timeout_seconds: float | None = None,
 ) -> web.Application:
     """Make the application; the channel stays the caller's to close.
 
     POST /rpc takes bodies of up to `max_body_bytes`, GET /ws messages. GET /events streams. GET /healthz answers
-    while the process lives, GET /readyz when the service behind the channel says it is serving,
+    while the process lives, GET /readyz when the service behind the channel says it is serving, until `LEAVING` is set,
     GET /metrics with what `metrics` gives, Prometheus text. `timeout_seconds` bounds each
     call over the channel; None leaves that to the server. Whoever stops serving calls the application's
     `shutdown` first: conversations and streams would not end by themselves.
     """
     app = web.Application(client_max_size=max_body_bytes)
+    app[LEAVING] = asyncio.Event()
     gateway, watches = Gateway(channel, timeout_seconds=timeout_seconds), Watches(channel)
     sockets, streams = WebSockets(gateway, watches, max_body_bytes), ServerSentEvents(watches)
 
@@ -117,8 +120,8 @@ async def _healthz(_request: web.Request) -> web.Response:
     return web.json_response({"status": "ok"})
 
 
-async def _metrics(metrics: Callable[[], bytes], _request: web.Request) -> web.Response:
-    return web.Response(body=metrics(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+async def _metrics(metrics: Callable[[], Awaitable[bytes]], _request: web.Request) -> web.Response:
+    return web.Response(body=await metrics(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 class _Readiness:
@@ -132,11 +135,11 @@ class _Readiness:
             response_deserializer=health_pb2.HealthCheckResponse.FromString,
         )
 
-    async def handle(self, _request: web.Request) -> web.Response:
+    async def handle(self, request: web.Request) -> web.Response:
         """Answer 200 while the service can answer, 503 when it cannot or does not say; name the stores it tells of."""
         ready, *stores = await asyncio.gather(*(self._serves(name) for name in ("", *_STORES)))
         told = {name: "up" if up else "down" for name, up in zip(_STORES, stores, strict=True) if up is not None}
-        if ready:
+        if ready and not request.app[LEAVING].is_set():
             return web.json_response({"status": "ready", "stores": told})
         return web.json_response({"status": "not ready", "stores": told}, status=HTTPStatus.SERVICE_UNAVAILABLE)
 

@@ -34,7 +34,7 @@ def test_help_names_every_command() -> None:
     run = CliRunner().invoke
     whole = run(app, ["--help"])
     assert whole.exit_code == 0
-    for command in ("up", "serve", "shim", "migrate", "migrate-metadata", "config"):
+    for command in ("up", "serve", "shim", "migrate", "migrate-metadata", "check", "config"):
         assert f" {command} " in whole.output
         assert run(app, [command, "--help"]).exit_code == 0
 
@@ -52,6 +52,7 @@ def test_the_shim_needs_nothing_of_the_server(module: str) -> None:
         (["serve"], "asyncpg", "cli"),
         (["migrate"], "asyncpg", "server"),
         (["migrate-metadata"], "asyncpg", "server"),
+        (["check"], "asyncpg", "server"),
         (["config"], "pydantic_settings", "server"),
         (["shim", "--target", "x:1"], "aiohttp", "shim"),
     ],

@@ -65,13 +65,22 @@ class Command:
         except TimeoutError:
             raise AssertionError(f"no {needle!r} within {READY_SECONDS} s:\n{self.output}") from None
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def interrupt(self) -> None:
         """What Ctrl-C sends."""
         self._process.send_signal(signal.SIGINT)
 
+    def terminate(self) -> None:
+        """Ask it to end (SIGTERM), and do not wait."""
+        self._process.terminate()
+
     async def kill(self) -> None:
-        """End it without warning (SIGKILL)."""
-        self._process.kill()
+        """End it without warning (SIGKILL), if it still runs."""
+        if self.running:
+            self._process.kill()
         await self._process.wait()
 
     async def stop(self) -> int:

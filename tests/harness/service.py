@@ -47,9 +47,22 @@ async def serving(settings: Mapping[str, str], log: Path) -> AsyncIterator[Servi
 
 
 @asynccontextmanager
-async def shimming(target: str, log: Path) -> AsyncIterator[str]:
+async def ending(settings: Mapping[str, str], log: Path) -> AsyncIterator[Service]:
+    """Run `affix serve` until the end of the block, in which it may be stopped in whatever way."""
+    listen = {"AFFIX_GRPC_LISTEN": _ANY_PORT, "AFFIX_HTTP_LISTEN": _ANY_PORT}
+    command = await Command.start("serve", settings={**listen, **settings}, log=log)
+    try:
+        await command.ready("is ready.")
+        yield Service(_printed(command, "grpc"), _printed(command, "url"), command)
+    finally:
+        await command.kill()
+
+
+@asynccontextmanager
+async def shimming(target: str, log: Path, settings: Mapping[str, str] = {}) -> AsyncIterator[str]:
     """Run `affix shim` in front of a gRPC address and give its URL; it must stop with exit code 0."""
-    async with _running("shim", "--target", target, settings={"AFFIX_HTTP_LISTEN": _ANY_PORT}, log=log) as command:
+    listen = {"AFFIX_HTTP_LISTEN": _ANY_PORT}
+    async with _running("shim", "--target", target, settings={**listen, **settings}, log=log) as command:
         yield _printed(command, "url")
 
 

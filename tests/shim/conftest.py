@@ -97,9 +97,13 @@ def recorder(backend: Backend) -> Recorder:
     return backend.recorder
 
 
+async def _metrics() -> bytes:
+    return METRICS
+
+
 async def serve(target: str, **options: Any) -> AsyncIterator[Shim]:
     async with grpc.aio.insecure_channel(target) as channel, aiohttp.ClientSession() as session:
-        app = make_app(channel, metrics=lambda: METRICS, max_body_bytes=MAX_BODY_BYTES, **options)
+        app = make_app(channel, metrics=_metrics, max_body_bytes=MAX_BODY_BYTES, **options)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -81,7 +81,7 @@ class Script:
         """Read `lua/{name}.lua`; where there are several, one behind the other."""
         folder = importlib.resources.files(__package__) / "lua"
         self.source = "".join((folder / f"{name}.lua").read_text() for name in names)
-        self.sha = hashlib.sha1(self.source.encode()).hexdigest()  # noqa: S324 - Redis names scripts so
+        self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
     def __call__(self, keys: Sequence[str | bytes], *args: str | bytes | float) -> Command:
         """Return the command that runs it."""
