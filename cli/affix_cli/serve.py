@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import typer
 
-from affix_cli import http, logs, metrics, ready
+from affix_cli import http, logs, metrics, ready, tracing
 from affix_cli.failures import Failure
 from affix_cli.foreground import Operator, serve_until_stopped
 from affix_cli.settings import load
@@ -46,7 +46,7 @@ async def serve() -> int:
 
 async def serve_settings(settings: Settings, operator: Operator, announce: Callable[[Addresses], None]) -> int:
     """Serve until the operator stops it; return the exit code. Raises Failure when it cannot start."""
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, settings.log_format)
     try:
         return await serve_until_stopped(_service(settings), operator, announce)
     except StartError as error:
@@ -56,9 +56,14 @@ async def serve_settings(settings: Settings, operator: Operator, announce: Calla
 @asynccontextmanager
 async def _service(settings: Settings) -> AsyncIterator[Addresses]:
     registry = metrics.process_registry()
-    async with open_server(settings, registry) as server:
+    async with tracing.configured("affix") as spans, open_server(settings, registry, spans) as server:
         app = make_app(
-            server.channel, metrics=lambda: metrics.text(registry), max_body_bytes=settings.max_message_bytes
+            server.channel,
+            metrics=lambda: metrics.text(registry),
+            max_body_bytes=settings.max_message_bytes,
+            registry=registry,
+            log_calls=settings.log_calls != "off",
+            spans=spans,
         )
         # A call ends within the operation timeout; the second more is for writing its answer.
         grace = settings.operation_timeout_seconds + 1

@@ -4,28 +4,43 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import grpc.aio
 import typer
 
-from affix_cli import http, metrics, ready
+from affix_cli import http, logs, metrics, ready, tracing
 from affix_cli.foreground import Operator, serve_until_stopped
 from affix_shim.app import make_app
 
 
-async def shim(target: str, listen: str, max_message_bytes: int, timeout_seconds: float) -> int:
+@dataclass(frozen=True, slots=True)
+class Logs:
+    """What is logged, and how: as the settings of the same names."""
+
+    level: str
+    format: str
+    calls: str
+
+
+async def shim(target: str, listen: str, max_message_bytes: int, timeout_seconds: float, log: Logs) -> int:
     """Serve until a signal; return the exit code. Raises Failure when it cannot start."""
     http.host_and_port(target)
+    logs.configure(log.level, log.format)
     operator = Operator()
 
     def announce(address: str) -> None:
         typer.echo(ready.shim_message(address, target))
 
-    return await serve_until_stopped(_service(target, listen, max_message_bytes, timeout_seconds), operator, announce)
+    return await serve_until_stopped(
+        _service(target, listen, max_message_bytes, timeout_seconds, log), operator, announce
+    )
 
 
 @asynccontextmanager
-async def _service(target: str, listen: str, max_message_bytes: int, timeout_seconds: float) -> AsyncIterator[str]:
+async def _service(
+    target: str, listen: str, max_message_bytes: int, timeout_seconds: float, log: Logs
+) -> AsyncIterator[str]:
     options = [
         ("grpc.max_send_message_length", max_message_bytes),
         ("grpc.max_receive_message_length", max_message_bytes),
@@ -36,12 +51,15 @@ async def _service(target: str, listen: str, max_message_bytes: int, timeout_sec
         ("grpc.enable_http_proxy", 0),
     ]
     registry = metrics.process_registry()
-    async with grpc.aio.insecure_channel(target, options=options) as channel:
+    async with tracing.configured("affix-shim") as spans, grpc.aio.insecure_channel(target, options=options) as channel:
         app = make_app(
             channel,
             metrics=lambda: metrics.text(registry),
             max_body_bytes=max_message_bytes,
             timeout_seconds=timeout_seconds,
+            registry=registry,
+            log_calls=log.calls != "off",
+            spans=spans,
         )
         # A call ends within its timeout; the second more is for writing its answer.
         async with http.serving(app, listen, grace_seconds=timeout_seconds + 1) as address:
