@@ -75,6 +75,9 @@ class Gateway:
         except JsonRpcError as error:
             self._observer.failed(name, error, caller.name)
             raise
+        except Exception:
+            self._observer.crashed(name)
+            raise
         self._observer.answered(name)
         return result
 

@@ -15,7 +15,7 @@ from grpc.aio import AioRpcError
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from affix_shim.errors import is_explained
-from affix_shim.jsonrpc import METHOD_NOT_FOUND, JsonRpcError
+from affix_shim.jsonrpc import INTERNAL_ERROR, METHOD_NOT_FOUND, JsonRpcError
 from affix_shim.request_ids import REQUEST_ID, RequestIds, current
 from affix_shim.tracing import Spans
 
@@ -118,6 +118,10 @@ class CallObserver:
     def answered(self, method: str) -> None:
         """Count a result."""
         self._count(method, 0)
+
+    def crashed(self, method: str) -> None:
+        """Count a fault of ours, which is logged with its traceback where it is answered."""
+        self._count(method, INTERNAL_ERROR)
 
     def failed(self, method: str, error: JsonRpcError, caller: str) -> None:
         """Count an error, and log it if it was not the service that said so: that has logged it itself."""
