@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import structlog
 
@@ -24,6 +25,15 @@ _REMEMBERED_SECONDS = 86_400
 _log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class _Addition:
+    """What was sent, and what Redis has of this process' counts when it has arrived."""
+
+    command: Command
+    totals: Mapping[str, int]
+    by_type: Mapping[str, int]
+
+
 class Counting:
     """Sends what has come to the counts, again and again until Redis says that it has it; it is added once.
 
@@ -37,7 +47,8 @@ class Counting:
         self._usable = usable
         self._key = names.counted(secrets.token_hex(8))
         self._number = 0
-        self._sent: Command | None = None
+        self._sent: _Addition | None = None
+        # What Redis has.
         self._totals: Counter[str] = Counter()
         self._by_type: Counter[str] = Counter()
 
@@ -51,7 +62,7 @@ class Counting:
     async def close(self) -> None:
         """Send what is left, when nothing is counted any more; says so if it is lost."""
         if not await self._try() or not await self._try():
-            _log.warning("counts_lost", **self._counts.totals())
+            _log.warning("counts_lost", **_new(self._counts.totals(), self._totals))
 
     async def _try(self) -> bool:
         try:
@@ -65,19 +76,20 @@ class Counting:
         if self._sent is None:
             self._sent = self._next()
         if self._sent is not None:
-            await self._client.run([self._sent])
+            await self._client.run([self._sent.command])
+            self._totals, self._by_type = Counter(self._sent.totals), Counter(self._sent.by_type)
             self._sent = None
 
-    def _next(self) -> Command | None:
+    def _next(self) -> _Addition | None:
         totals, by_type = self._counts.totals(), self._counts.by_type()
         new, new_by_type = _new(totals, self._totals), _new(by_type, self._by_type)
         if not new:
             return None
-        self._totals, self._by_type = Counter(totals), Counter(by_type)
         self._number += 1
         keys = (names.COUNTS, names.COUNTS_BY_TYPE, self._key)
         additions = [part for pair in (*new.items(), *new_by_type.items()) for part in pair]
-        return COUNT(keys, self._number, _REMEMBERED_SECONDS, len(new), *additions)
+        command = COUNT(keys, self._number, _REMEMBERED_SECONDS, len(new), *additions)
+        return _Addition(command, totals, by_type)
 
 
 def _new(now: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
