@@ -68,12 +68,20 @@ class CountedAttachments:
         self._attachments = attachments
         self._counts = counts
         # Nothing to count: the way of a read is no longer for it.
+        self.now_ms = attachments.now_ms
         self.get = attachments.get
         self.batch_get = attachments.batch_get
 
-    async def create(self, ref: Ref, content: Content, created_by: str, condition: Condition = ALWAYS) -> Created:
+    async def create(
+        self,
+        ref: Ref,
+        content: Content,
+        created_by: str,
+        condition: Condition = ALWAYS,
+        expires_at: int | None = None,
+    ) -> Created:
         """See storage.base.Attachments."""
-        created = await self._attachments.create(ref, content, created_by, condition)
+        created = await self._attachments.create(ref, content, created_by, condition, expires_at)
         self._counts.created[created.type] += 1
         return created
 
