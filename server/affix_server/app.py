@@ -31,7 +31,7 @@ from affix_server.reflection import add_reflection
 from affix_server.services.attachments import AttachmentServicer
 from affix_server.services.caller import Callers
 from affix_server.services.tasks import TaskServicer
-from affix_server.storage.counts import CountedAttachments
+from affix_server.storage.counts import CountedAttachments, CountedTasks
 from affix_server.storage.redis.client import Address, RedisClient
 from affix_server.storage.watching import Watching
 from affix_server.stores import RedisOnlyStorage, Storage, open_redis_only, open_storage
@@ -110,7 +110,7 @@ def _services(
     attachments = CountedAttachments(storage.attachments, storage.counts)
     attachment_servicer = AttachmentServicer(attachments, storage.watching, callers, max_content_bytes=limit)
     task_service = tasks_pb2.DESCRIPTOR.services_by_name["TaskService"]
-    task_servicer = TaskServicer(storage.tasks, callers, max_content_bytes=limit)
+    task_servicer = TaskServicer(CountedTasks(storage.tasks, storage.counts), callers, max_content_bytes=limit)
     return {
         attachment_service.full_name: method_handlers(attachment_service, attachment_servicer, interceptors),
         task_service.full_name: method_handlers(task_service, task_servicer, interceptors),

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +21,13 @@ def stores(postgres_store: EmbeddedPostgres, valkey_store: EmbeddedValkey, serve
     """The settings that name the stores, which are migrated."""
     assert server.command.running
     return {"AFFIX_POSTGRES_DSN": postgres_store.dsn, "AFFIX_REDIS_URL": valkey_store.url}
+
+
+@pytest.fixture(scope="module")
+def apart() -> Iterator[Path]:
+    """A folder for stores of one's own, short enough for their sockets."""
+    with tempfile.TemporaryDirectory(prefix="affix-") as path:
+        yield Path(path)
 
 
 def lines(text: str) -> list[dict[str, Any]]:

@@ -28,9 +28,9 @@ TOTALS, BY_TYPE = "cb:metrics:attachments", "cb:metrics:attachments:type"
 
 
 @pytest.fixture(scope="module")
-async def valkey(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedValkey]:
+async def valkey(apart: Path) -> AsyncIterator[EmbeddedValkey]:
     """A Redis where nobody else counts."""
-    store = EmbeddedValkey(tmp_path_factory.mktemp("counts"))
+    store = EmbeddedValkey(apart)
     await store.start()
     yield store
     await store.stop()
@@ -71,14 +71,14 @@ async def settled(redis: Redis, **wanted: int) -> None:
 
 
 async def test_all_that_is_done_is_counted_when_the_server_has_stopped(
-    valkey: EmbeddedValkey, redis: Redis, tmp_path: Path
+    valkey: EmbeddedValkey, redis: Redis, apart: Path
 ) -> None:
-    postgres = EmbeddedPostgres(tmp_path)
+    postgres = EmbeddedPostgres(apart)
     await postgres.start()
     settings = {"AFFIX_POSTGRES_DSN": postgres.dsn, "AFFIX_REDIS_URL": valkey.url, "AFFIX_DELETE_RATE_LIMIT": "none"}
-    await migrate(settings, tmp_path / "migrate.log")
+    await migrate(settings, apart / "migrate.log")
     async with (
-        serving(settings, tmp_path / "counts.log") as server,
+        serving(settings, apart / "counts.log") as server,
         grpc.aio.insecure_channel(server.grpc_address) as channel,
     ):
         wire = GrpcWire(channel)
@@ -87,6 +87,9 @@ async def test_all_that_is_done_is_counted_when_the_server_has_stopped(
             await create(wire, task, key, content)
         requests = [{"taskId": task, "key": "d", **TEXT}, {"taskId": "t-none", "key": "d", **TEXT}]
         await wire.call("task.create_attachments_batch", {"requests": requests})
+        other = (await wire.call("task.create", {"text": "completed"}))["id"]
+        await wire.call("task.complete", {"id": other, "result": 1})
+        await wire.call("task.complete", {"id": other})
         await get(wire, task, "a")
         await batch(wire, (task, "a"), (task, "b"))
         await redis.delete(f"cb:task:{task}:attachment:a")
@@ -96,13 +99,13 @@ async def test_all_that_is_done_is_counted_when_the_server_has_stopped(
         await wire.call("task.delete_attachments_batch", {"requests": [{"taskId": task, "key": "d"}]})
     # The page reads the four there are; a list counts what it reads as well.
     assert await totals(redis) == {
-        "created": 5,
+        "created": 6,
         "deleted": 2,
         "cache_hits": 7,
         "cache_misses": 1,
         "list_queries": 1,
     }
-    assert await totals(redis, BY_TYPE) == {"text": 4, "json": 1}
+    assert await totals(redis, BY_TYPE) == {"text": 4, "json": 2}
     await postgres.stop()
 
 

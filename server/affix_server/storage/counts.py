@@ -18,9 +18,10 @@ from affix_server.domain import (
     Page,
     Query,
     Ref,
+    WrittenTask,
 )
 from affix_server.metrics import counter
-from affix_server.storage.base import Attachments
+from affix_server.storage.base import Attachments, Tasks
 
 
 class Counts:
@@ -110,3 +111,24 @@ class CountedAttachments:
         page = await self._attachments.list(query)
         self._counts.list_queries += 1
         return page
+
+
+class CountedTasks:
+    """Implements storage.base.Tasks by another, and counts the results that are stored with them."""
+
+    def __init__(self, tasks: Tasks, counts: Counts) -> None:
+        """Count what is done with `tasks`."""
+        self._tasks = tasks
+        self._counts = counts
+        self.create = tasks.create
+        self.get = tasks.get
+        self.update = tasks.update
+        self.list = tasks.list
+        self.delete = tasks.delete
+
+    async def complete(self, task_id: str, worker_id: str | None, result: str | None, completed_by: str) -> WrittenTask:
+        """See storage.base.Tasks."""
+        written = await self._tasks.complete(task_id, worker_id, result, completed_by)
+        if result is not None:
+            self._counts.created[AttachmentType.JSON] += 1
+        return written
