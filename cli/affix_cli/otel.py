@@ -24,6 +24,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from affix_cli import __version__
 
 _FLUSH_SECONDS = 5.0
+# Whatever else a client puts there is its own, and as the conventions say not passed on.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _HTTP_FAULT = 500
 # Statuses that say that the server is at fault, as the conventions for RPC have it.
 _FAULTS = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
@@ -45,6 +47,7 @@ class OtelSpans:
     @contextmanager
     def http(self, method: str, route: str, headers: Mapping[str, str]) -> Iterator[Callable[[int], None]]:
         """See affix_shim.tracing.Spans."""
+        method = method if method in _METHODS else "_OTHER"
         attributes = {"http.request.method": method, "http.route": route}
         with self._span(f"{method} {route}", SpanKind.SERVER, attributes, self._above(headers.items())) as span:
 

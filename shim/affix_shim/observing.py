@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from http import HTTPStatus
 from typing import Final
 
@@ -23,6 +23,8 @@ _BOUNDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 # What lasts as long as it is wanted is counted when it begins to answer, and not timed.
 _LASTING: Final = frozenset({"/ws", "/events"})
 
+# Asked again and again by machines, which would fill every trace store.
+_FOR_OPERATORS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 # What is counted when there is no answer: a fault of ours, a client that has gone.
 _FAULT: Final = int(HTTPStatus.INTERNAL_SERVER_ERROR)
 _LEFT: Final = 499
@@ -36,7 +38,7 @@ def _ignore(_status: int) -> None:
     """Stand in for what tells a span of the status."""
 
 
-_NO_SPAN: Final = nullcontext(_ignore)
+_NO_SPAN: Final[AbstractContextManager[Callable[[int], None]]] = nullcontext(_ignore)
 
 
 class HttpObserver:
@@ -67,7 +69,9 @@ class HttpObserver:
         request_id = self._ids.of(request.headers)
         token = current.set(request_id)
         path, status = _path(request), _FAULT
-        span = _NO_SPAN if self._spans is None else self._spans.http(request.method, path, request.headers)
+        span = _NO_SPAN
+        if self._spans is not None and path not in _FOR_OPERATORS:
+            span = self._spans.http(request.method, path, request.headers)
         try:
             with span as ended:
                 try:

@@ -84,6 +84,10 @@ async def test_one_process_traces_as_two_do_and_says_what_failed(
                 assert events.status == 200
                 await events.content.readline()
             await call(server.url, http, "task.delete", {"id": "t-none"})
+            async with http.get(f"{server.url}/metrics", headers=TRACEPARENT):
+                pass  # as all that is asked again and again, not traced
+            async with http.request("PROPFIND", f"{server.url}/rpc/more", headers=TRACEPARENT) as refused:
+                assert refused.status == 404
     spans = {span.name: span for span in receiver.of(TRACE)}
     served = spans[f"{SERVICE}/GetAttachment"]
     assert receiver.way(served) == ["POST /rpc", "task.get_attachment", served.name]
@@ -92,6 +96,8 @@ async def test_one_process_traces_as_two_do_and_says_what_failed(
     assert spans["POST /rpc"].attributes["http.response.status_code"] == "200"
     assert receiver.way(spans[f"{SERVICE}/WatchAttachments"]) == ["GET /events", f"{SERVICE}/WatchAttachments"]
     assert {span.service for span in receiver.spans} == {"attachments"}
+    assert "_OTHER other" in spans
+    assert not any("metrics" in name or "PROPFIND" in name for name in spans)
     others = {span.trace_id for span in receiver.spans if span.trace_id != TRACE}
     assert len(others) == 1, "what runs in the background is not traced"
 

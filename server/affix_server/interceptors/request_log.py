@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Literal
 
 import structlog
@@ -21,8 +22,9 @@ _log = structlog.get_logger()
 class RequestLog:
     """Writes the lines. Never anything of what a request or an answer holds."""
 
-    def __init__(self, wanted: Wanted, slow_seconds: float) -> None:
-        """Want these calls; `slow_seconds` is what makes a call slow."""
+    def __init__(self, wanted: Wanted, slow_seconds: float, *, name_of: Callable[[CallContext], str] = caller) -> None:
+        """Want these calls; `slow_seconds` is what makes a call slow, `name_of` says who calls."""
+        self._name_of = name_of
         self._failures = wanted != "off"
         self._slow_seconds = slow_seconds
         # A call that succeeded is logged if it took so long: one comparison is all that the others pay.
@@ -30,7 +32,7 @@ class RequestLog:
 
     def succeeded(self, method: Method, context: CallContext, request_id: str, seconds: float) -> None:
         """Write of a call that was answered and took `from_seconds` or more."""
-        line = _line(method, context, request_id, seconds, "OK")
+        line = self._line(method, context, request_id, seconds, "OK")
         if seconds >= self._slow_seconds:
             _log.warning("call", **line)
         else:
@@ -48,7 +50,7 @@ class RequestLog:
         """Write of a call that ended with another status than OK."""
         if not self._failures:
             return
-        line = _line(method, context, request_id, seconds, status)
+        line = self._line(method, context, request_id, seconds, status)
         if reason is not None:
             line["reason"] = reason
         if status in _OURS:
@@ -59,14 +61,15 @@ class RequestLog:
     def stream_left(self, method: Method, context: CallContext, request_id: str, seconds: float) -> None:
         """Write of a stream that ended because nobody wanted more of it, which is neither a failure nor slow."""
         if self.from_seconds == 0:
-            _log.info("call", **_line(method, context, request_id, seconds, "CANCELLED"))
+            _log.info("call", **self._line(method, context, request_id, seconds, "CANCELLED"))
 
-
-def _line(method: Method, context: CallContext, request_id: str, seconds: float, status: str) -> dict[str, Any]:
-    return {
-        "request_id": request_id,
-        "method": method.path,
-        "caller": caller(context),
-        "status": status,
-        "ms": round(seconds * 1000, 3),
-    }
+    def _line(
+        self, method: Method, context: CallContext, request_id: str, seconds: float, status: str
+    ) -> dict[str, Any]:
+        return {
+            "request_id": request_id,
+            "method": method.path,
+            "caller": self._name_of(context),
+            "status": status,
+            "ms": round(seconds * 1000, 3),
+        }
