@@ -8,7 +8,7 @@ import sys
 import structlog
 
 
-def configure(level: str, format_: str) -> None:
+def configure(level: str, format_: str = "auto") -> None:
     """Log to stderr from this level on: `json`, an object a line; `console`, text; `auto`, text for a terminal only.
 
     What is logged while a call is answered has its `request_id`, and `trace_id` if it is traced.
