@@ -40,8 +40,13 @@ FORBIDDEN: list[tuple[str, tuple[str, ...]]] = [
 ]
 # What the composition root alone may import, beside the package itself.
 CONSTRUCTED = ("affix_server.storage.postgres", "affix_server.storage.redis", "affix_server.storage.repository")
-# stores.py is app.py's wiring of storage, apart so that tests of storage use the same.
-WIRING = ("server/affix_server/app.py", "server/affix_server/stores.py", "cli/affix_cli")
+# stores.py, with opening.py, is app.py's wiring of storage, apart so that tests of storage use the same.
+WIRING = (
+    "server/affix_server/app.py",
+    "server/affix_server/stores.py",
+    "server/affix_server/opening.py",
+    "cli/affix_cli",
+)
 CONSTRUCTORS = (*WIRING, "server/affix_server/storage")
 
 

@@ -8,16 +8,20 @@ import sys
 import structlog
 
 
-def configure(level: str) -> None:
-    """Log to stderr from this level on: a JSON object a line, or for a terminal text in colours."""
+def configure(level: str, format_: str = "auto") -> None:
+    """Log to stderr from this level on: `json`, an object a line; `console`, text; `auto`, text for a terminal only.
+
+    What is logged while a call is answered has its `request_id`, and `trace_id` if it is traced.
+    """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _merge_trace,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     last: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
-        if sys.stderr.isatty()
+        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        if format_ == "console" or (format_ == "auto" and sys.stderr.isatty())
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
     number = logging.getLevelNamesMapping()[level.upper()]
@@ -34,3 +38,12 @@ def configure(level: str) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
+
+
+def _merge_trace(
+    _logger: structlog.typing.WrappedLogger, _level: str, line: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    trace = sys.modules.get("opentelemetry.trace")  # there only if the process traces
+    if trace is not None and (context := trace.get_current_span().get_span_context()).is_valid:
+        line["trace_id"] = f"{context.trace_id:032x}"
+    return line

@@ -9,12 +9,16 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from affix_cli import __version__
 from affix_cli.failures import Failure
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["auto", "json", "console"]
+LogCalls = Literal["all", "failed", "off"]
 
 app = typer.Typer(
     name="affix",
@@ -91,13 +95,19 @@ def shim(
     drain_seconds: Annotated[
         float, typer.Option(envvar="AFFIX_DRAIN_SECONDS", min=0.1, help="How long calls under way may take after that.")
     ] = 10.0,
+    log_level: Annotated[LogLevel, typer.Option(envvar="AFFIX_LOG_LEVEL", help="What is logged, at least.")] = "info",
+    log_format: Annotated[LogFormat, typer.Option(envvar="AFFIX_LOG_FORMAT", help="How log lines look.")] = "auto",
+    log_calls: Annotated[
+        LogCalls, typer.Option(envvar="AFFIX_LOG_CALLS", help="Which calls are logged of those that the server misses.")
+    ] = "failed",
 ) -> None:
     """Serve JSON-RPC alone, for a gRPC server elsewhere."""
     with _needs("shim"):
         from affix_cli import foreground
         from affix_cli import shim as command
+    log = command.Logs(log_level, log_format, log_calls)
     settings = command.ShimSettings(
-        target, listen, max_message_bytes, operation_timeout_seconds, drain_pause_seconds, drain_seconds
+        target, listen, max_message_bytes, operation_timeout_seconds, drain_pause_seconds, drain_seconds, log
     )
     raise typer.Exit(foreground.run(command.shim(settings)))
 

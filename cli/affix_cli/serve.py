@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import typer
 
-from affix_cli import http, logs, metrics, ready
+from affix_cli import http, logs, metrics, ready, tracing
 from affix_cli.addresses import Addresses
 from affix_cli.failures import Failure
 from affix_cli.foreground import Announce, Operator, serve_until_stopped
@@ -51,7 +51,7 @@ async def serve_settings(settings: Settings, operator: Operator, announce: Annou
 
 def configure_log(settings: Settings) -> None:
     """Log as the settings say."""
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, settings.log_format)
 
 
 @asynccontextmanager
@@ -62,8 +62,19 @@ async def both_wires(settings: Settings, telling: metrics.Telling = metrics.alon
     whoever chooses among servers has left it when its ports close. Raises Failure or StartError when it cannot start.
     """
     registry = metrics.process_registry()
-    async with telling(registry) as text, open_server(settings, registry) as server:
-        app = make_app(server.channel, metrics=text, max_body_bytes=settings.max_message_bytes)
+    async with (
+        telling(registry) as text,
+        tracing.configured("affix") as spans,
+        open_server(settings, registry, spans) as server,
+    ):
+        app = make_app(
+            server.channel,
+            metrics=text,
+            max_body_bytes=settings.max_message_bytes,
+            registry=registry,
+            log_calls=settings.log_calls != "off",
+            spans=spans,
+        )
         share = settings.workers > 1
         async with http.serving(
             app, settings.http_listen, grace_seconds=settings.drain_seconds, share_port=share

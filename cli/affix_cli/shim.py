@@ -10,9 +10,18 @@ from dataclasses import dataclass
 import grpc.aio
 import typer
 
-from affix_cli import http, metrics, ready
+from affix_cli import http, logs, metrics, ready, tracing
 from affix_cli.foreground import Operator, serve_until_stopped
 from affix_shim.app import make_app
+
+
+@dataclass(frozen=True, slots=True)
+class Logs:
+    """What is logged, and how: as the settings of the same names."""
+
+    level: str
+    format: str
+    calls: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +34,13 @@ class ShimSettings:
     timeout_seconds: float
     drain_pause_seconds: float
     drain_seconds: float
+    log: Logs
 
 
 async def shim(settings: ShimSettings) -> int:
     """Serve until a signal; return the exit code. Raises Failure when it cannot start."""
     http.host_and_port(settings.target)
+    logs.configure(settings.log.level, settings.log.format)
     operator = Operator()
 
     def announce(address: str) -> None:
@@ -50,12 +61,19 @@ async def _service(settings: ShimSettings) -> AsyncIterator[str]:
         ("grpc.enable_http_proxy", 0),
     ]
     registry = metrics.process_registry()
-    async with metrics.alone(registry) as text, grpc.aio.insecure_channel(settings.target, options=options) as channel:
+    async with (
+        metrics.alone(registry) as text,
+        tracing.configured("affix-shim") as spans,
+        grpc.aio.insecure_channel(settings.target, options=options) as channel,
+    ):
         app = make_app(
             channel,
             metrics=text,
             max_body_bytes=settings.max_message_bytes,
             timeout_seconds=settings.timeout_seconds,
+            registry=registry,
+            log_calls=settings.log.calls != "off",
+            spans=spans,
         )
         async with http.serving(app, settings.listen, grace_seconds=settings.drain_seconds) as site:
             yield site.address

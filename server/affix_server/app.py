@@ -21,18 +21,22 @@ from affix_server.handlers import Handler, Interceptors, method_handlers
 from affix_server.health import HealthServicer, Usable
 from affix_server.interceptors.deadline import bound_stream, bound_time
 from affix_server.interceptors.decoding import refuse_undecodable
-from affix_server.interceptors.errors import map_errors, map_stream_errors
 from affix_server.interceptors.metrics import CallMetrics
+from affix_server.interceptors.outcomes import Outcomes
 from affix_server.interceptors.rate_limit import limit_rate
+from affix_server.interceptors.request_log import RequestLog
+from affix_server.interceptors.tracing import traced
 from affix_server.local_channel import LocalChannel
 from affix_server.rate_limits import RateLimits, connection_pool, limits_of
 from affix_server.reflection import add_reflection
 from affix_server.services.attachments import AttachmentServicer
 from affix_server.services.caller import Callers
 from affix_server.services.tasks import TaskServicer
+from affix_server.storage.counts import CountedAttachments, CountedTasks
 from affix_server.storage.redis.client import Address, RedisClient
 from affix_server.storage.watching import Watching
 from affix_server.stores import RedisOnlyStorage, Storage, open_redis_only, open_storage
+from affix_server.tracing import Spans
 
 # Of an operation's time, for asking Redis whether its caller may call; the stores need the rest.
 _LIMITS_SHARE, _LIMITS_LONGEST_SECONDS = 0.1, 0.5
@@ -74,16 +78,18 @@ class Server:
 
 
 @asynccontextmanager
-async def open_server(settings: Settings, registry: CollectorRegistry) -> AsyncIterator[Server]:
-    """Open the stores, serve, and close everything in reverse order at the end.
+async def open_server(
+    settings: Settings, registry: CollectorRegistry, spans: Spans | None = None
+) -> AsyncIterator[Server]:
+    """Open the stores, serve, and close everything in reverse order at the end. With `spans`, calls are traced.
 
     Raises StartError, with whatever was opened closed again, when a store
     cannot be reached, its schema is behind, or the port cannot be had.
     """
     async with AsyncExitStack() as stack:
         alone = settings.postgres_dsn == NO_POSTGRES
-        storage = await (open_redis_only if alone else open_storage)(settings, registry, stack)
-        services = _services(settings, registry, storage, _rate_limit(settings, stack))
+        storage = await (open_redis_only if alone else open_storage)(settings, registry, stack, spans)
+        services = _services(settings, registry, storage, _rate_limit(settings, stack), spans)
         health = HealthServicer(tuple(services), _stores(storage))
         services |= _health_service(health)
         server, address = await _serve(settings, services)
@@ -94,26 +100,32 @@ async def open_server(settings: Settings, registry: CollectorRegistry) -> AsyncI
 
 
 def _services(
-    settings: Settings, registry: CollectorRegistry, storage: Storage | RedisOnlyStorage, rate_limit: Interceptor
+    settings: Settings,
+    registry: CollectorRegistry,
+    storage: Storage | RedisOnlyStorage,
+    rate_limit: Interceptor,
+    spans: Spans | None,
 ) -> dict[str, dict[str, Handler]]:
     """Build the handlers of our services, by service and method: what both wires call."""
     callers, limit = Callers(settings.instance_id), settings.max_content_bytes
-    metrics = CallMetrics(registry)
+    outcomes = Outcomes(CallMetrics(registry), RequestLog(settings.log_calls, settings.log_slow_seconds))
     interceptors = Interceptors(
         calls=(
-            map_errors,
-            metrics.count_calls,
+            outcomes.calls,
             bound_time(settings.operation_timeout_seconds),
             rate_limit,
             refuse_undecodable,
         ),
-        streams=(map_stream_errors, metrics.count_streams, bound_stream),
+        streams=(outcomes.streams, bound_stream),
         opening=(rate_limit, refuse_undecodable),
     )
+    if spans is not None:
+        interceptors = traced(interceptors, spans)
     attachment_service = attachments_pb2.DESCRIPTOR.services_by_name["AttachmentService"]
-    attachment_servicer = AttachmentServicer(storage.attachments, storage.watching, callers, max_content_bytes=limit)
+    attachments = CountedAttachments(storage.attachments, storage.counts)
+    attachment_servicer = AttachmentServicer(attachments, storage.watching, callers, max_content_bytes=limit)
     task_service = tasks_pb2.DESCRIPTOR.services_by_name["TaskService"]
-    task_servicer = TaskServicer(storage.tasks, callers, max_content_bytes=limit)
+    task_servicer = TaskServicer(CountedTasks(storage.tasks, storage.counts), callers, max_content_bytes=limit)
     return {
         attachment_service.full_name: method_handlers(attachment_service, attachment_servicer, interceptors),
         task_service.full_name: method_handlers(task_service, task_servicer, interceptors),

@@ -24,6 +24,14 @@ class CallContext(Protocol):
         """Return where the call comes from, in gRPC's form: `ipv4:127.0.0.1:5000`."""
         ...
 
+    def set_trailing_metadata(self, trailing_metadata: Any) -> None:
+        """Say what is sent behind the answer, if the call does not end with `abort`, which has its own."""
+        ...
+
+    def code(self) -> Any:
+        """Return the status that the call was aborted with, as itself or its number."""
+        ...
+
     async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Any = ()) -> NoReturn:
         """End the call with an error, by raising."""
         ...

@@ -109,6 +109,13 @@ class Settings(BaseSettings):
     max_content_bytes: int = Field(16 * 1024 * 1024, ge=1, description="largest content of one attachment")
     max_message_bytes: int = Field(64 * 1024 * 1024, ge=1024 * 1024, description="largest request or response")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged, at least")
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="how log lines look: JSON, text for people, or text on a terminal and JSON elsewhere"
+    )
+    log_calls: Literal["all", "failed", "off"] = Field(
+        "failed", description="which calls are logged: all, those that failed or were slow, or none"
+    )
+    log_slow_seconds: float = Field(1.0, gt=0, description="how long a call takes that is logged as slow")
 
     @field_validator("grpc_listen", "http_listen")
     @classmethod

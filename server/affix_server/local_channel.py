@@ -26,11 +26,12 @@ FORWARDED_FOR = "x-forwarded-for"
 class LocalContext:
     """A call's context, as calls.CallContext promises it."""
 
-    __slots__ = ("_deadline", "_metadata")
+    __slots__ = ("_code", "_deadline", "_metadata")
 
     def __init__(self, metadata: Any, timeout: float | None) -> None:
         """Begin a call with `timeout` seconds to run, None for as long as it takes."""
         self._metadata = metadata
+        self._code = grpc.StatusCode.OK
         self._deadline = None if timeout is None else time.monotonic() + timeout
 
     def invocation_metadata(self) -> Any:
@@ -48,8 +49,16 @@ class LocalContext:
                 return f"http:{value}"
         return "inproc:"
 
+    def set_trailing_metadata(self, trailing_metadata: Any) -> None:
+        """Do nothing: a caller in this process says the id of its request itself."""
+
+    def code(self) -> grpc.StatusCode:
+        """Return how the call was ended."""
+        return self._code
+
     async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Any = ()) -> NoReturn:
         """End the call with the error that a client across the network would see."""
+        self._code = code
         raise AioRpcError(code, Metadata(), Metadata(*trailing_metadata), details=details)
 
 

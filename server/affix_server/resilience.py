@@ -40,6 +40,7 @@ class Circuit:
         self._open_seconds = open_seconds
         self._clock = clock
         self._failures = 0
+        self.failures_in_all = 0
         self._probe_at = 0.0
 
     @property
@@ -55,6 +56,7 @@ class Circuit:
     def failed(self, times: int = 1) -> None:
         """Count calls that failed through the store's fault: a time-out, a lost connection, an error of its own."""
         self._failures += times
+        self.failures_in_all += times
         if self.state is CircuitState.CLOSED and self._failures >= self._threshold:
             self._open()
 

@@ -118,7 +118,7 @@ def wire_error(fault: BaseException, method: str, request: object) -> WireError:
             name = f"{task_id}/{key}"
             return _not_found(message, "ATTACHMENT_NOT_FOUND", "attachment", name, taskId=task_id, key=key)
         case ConflictError(what=what, current_revision=revision):
-            return _error(grpc.StatusCode.ABORTED, what, "CONFLICT", **subject, currentRevision=str(revision))
+            return _conflict(what, subject, revision)
         case CircuitOpenError(retry_after_ms=ms):
             message = _FAILURES.get(method, "Storage is unavailable")
             return _error(grpc.StatusCode.UNAVAILABLE, message, "CIRCUIT_OPEN", _retry(ms), **subject)
@@ -128,6 +128,13 @@ def wire_error(fault: BaseException, method: str, request: object) -> WireError:
         case StorageUnavailableError():
             return _storage_failure(fault, method, subject)
     return _error(grpc.StatusCode.INTERNAL, "Internal error", "INTERNAL")
+
+
+def _conflict(what: str, subject: Mapping[str, str], revision: int) -> WireError:
+    names = [subject[name] for name in ("taskId", "key") if name in subject]
+    kind = "attachment" if "key" in subject else "task"
+    resource = error_details_pb2.ResourceInfo(resource_type=kind, resource_name="/".join(names))
+    return _error(grpc.StatusCode.ABORTED, what, "CONFLICT", resource, **subject, currentRevision=str(revision))
 
 
 def _storage_failure(fault: StorageUnavailableError, method: str, subject: Mapping[str, str]) -> WireError:

@@ -15,12 +15,14 @@ from aiohttp import web
 from grpc.aio import AioRpcError, Channel
 from grpc_health.v1 import health_pb2
 from msgspec import Raw
-from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 
 from affix_shim.gateway import Caller, Gateway
 from affix_shim.jsonrpc import INVALID_REQUEST, PARSE_ERROR, JsonRpcError, answer, error_answer
+from affix_shim.observing import CallObserver, HttpObserver
 from affix_shim.results import Result
 from affix_shim.server_sent_events import ServerSentEvents
+from affix_shim.tracing import Spans
 from affix_shim.watches import Watches
 from affix_shim.websocket import WebSockets
 
@@ -40,18 +42,25 @@ def make_app(
     metrics: Callable[[], Awaitable[bytes]],
     max_body_bytes: int = _MAX_BODY_BYTES,
     timeout_seconds: float | None = None,
+    registry: CollectorRegistry | None = None,
+    log_calls: bool = True,
+    spans: Spans | None = None,
 ) -> web.Application:
     """Make the application; the channel stays the caller's to close.
 
     POST /rpc takes bodies of up to `max_body_bytes`, GET /ws messages. GET /events streams. GET /healthz answers
     while the process lives, GET /readyz when the service behind the channel says it is serving, until `LEAVING` is set,
     GET /metrics with what `metrics` gives, Prometheus text. `timeout_seconds` bounds each
-    call over the channel; None leaves that to the server. Whoever stops serving calls the application's
-    `shutdown` first: conversations and streams would not end by themselves.
+    call over the channel; None leaves that to the server. Requests are counted in `registry`, and those that the
+    service does not hear of are logged, if `log_calls`; with `spans`, all are traced. Whoever stops serving
+    calls the application's `shutdown` first: conversations and streams would not end by themselves.
     """
-    app = web.Application(client_max_size=max_body_bytes)
+    registry = registry or CollectorRegistry()
+    app = web.Application(client_max_size=max_body_bytes, middlewares=[HttpObserver(registry, spans).middleware])
     app[LEAVING] = asyncio.Event()
-    gateway, watches = Gateway(channel, timeout_seconds=timeout_seconds), Watches(channel)
+    observer = CallObserver(registry, logs=log_calls)
+    gateway = Gateway(channel, timeout_seconds=timeout_seconds, observer=observer, spans=spans)
+    watches = Watches(channel, observer=observer, spans=spans)
     sockets, streams = WebSockets(gateway, watches, max_body_bytes), ServerSentEvents(watches)
 
     async def end_watches(_app: web.Application) -> None:

@@ -8,11 +8,11 @@ them comes from somewhere on the way, and nothing of its text reaches the caller
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+import structlog
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
@@ -33,7 +33,8 @@ TOKEN_EXPIRED: Final = -32005
 WATCH_ENDED: Final = -32006
 
 _DOMAIN: Final = "affix"
-_log = logging.getLogger(__name__)
+_DETAILS: Final = "grpc-status-details-bin"
+_log = structlog.get_logger()
 
 
 @dataclass(slots=True)
@@ -128,7 +129,7 @@ def to_json_rpc(failed: Failed, asked: Asked) -> JsonRpcError:
         return method_not_found(asked.method)
     row = _TABLE.get(failure.reason)
     if row is None:
-        _log.error("%s failed: %s %s", asked.method, failed.code, failed.text)
+        _log.error("unexplained_failure", method=asked.method, status=failed.code.name, text=failed.text)
         return internal_error()
     known = {**asked.names, **failure.facts}
     names = {name: known[name] for name in row.names if name in known}
@@ -175,9 +176,14 @@ def _explained(failed: Failed) -> Failure | None:
     return found
 
 
+def is_explained(error: AioRpcError) -> bool:
+    """Tell whether it is the service that failed the call, and said why."""
+    return any(key == _DETAILS for key, _ in error.trailing_metadata() or ())
+
+
 def _details(error: AioRpcError) -> list[AnyMessage]:
     for key, value in error.trailing_metadata() or ():
-        if key == "grpc-status-details-bin" and isinstance(value, bytes):
+        if key == _DETAILS and isinstance(value, bytes):
             try:
                 return list(status_pb2.Status.FromString(value).details)
             except DecodeError:

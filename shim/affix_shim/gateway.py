@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
+from google.protobuf.message import Message
 from grpc.aio import AioRpcError, Channel
 from msgspec import Raw
 
 from affix.v1.attachments_pb2 import BatchError
 from affix_shim.errors import Asked, Failed, method_not_found, needs_websocket, to_json_rpc
+from affix_shim.jsonrpc import JsonRpcError
 from affix_shim.methods import METHODS, NEED_WEBSOCKET, Stubs
+from affix_shim.observing import CallObserver
 from affix_shim.params import open_params
+from affix_shim.request_ids import REQUEST_ID, RULE, current, is_valid
 from affix_shim.results import Options, Result
+from affix_shim.tracing import Metadata, Spans
 from affix_shim.violations import Violation, invalid_params
 
-# HTTP headers that travel on as gRPC metadata of the same name.
-_FORWARDED: Final = ("x-instance-id", "x-request-id", "authorization")
+# HTTP headers that travel on as gRPC metadata of the same name; the id of the request too, if need be a new one.
+_FORWARDED: Final = ("x-instance-id", "authorization")
+_MAX_NAME: Final = 128
 # Where the HTTP request comes from, as its connection says; a server believes it in its own process only.
 _FORWARDED_FOR: Final = "x-forwarded-for"
 
@@ -25,7 +31,7 @@ _FORWARDED_FOR: Final = "x-forwarded-for"
 class Caller:
     """Who calls, taken once from an HTTP request and good for a whole batch."""
 
-    __slots__ = ("metadata", "violations")
+    __slots__ = ("metadata", "name", "violations")
 
     def __init__(self, headers: Mapping[str, str], address: str | None) -> None:
         """Read the headers; gRPC metadata holds printable ASCII only, anything else is a violation.
@@ -38,6 +44,13 @@ class Caller:
             for name, value in found
             if not (value.isascii() and value.isprintable())
         ]
+        instance = headers.get("x-instance-id", "")
+        # As the service names callers in its log.
+        self.name = f"instance/{instance}" if 0 < len(instance) <= _MAX_NAME else f"address/{address or ''}"
+        if REQUEST_ID in headers and not is_valid(headers[REQUEST_ID]):
+            self.violations.append(Violation(REQUEST_ID, RULE))
+        if (request_id := current.get(None)) is not None:
+            found.append((REQUEST_ID, request_id))
         if address:
             found.append((_FORWARDED_FOR, address))
         self.metadata = tuple(found)
@@ -46,14 +59,29 @@ class Caller:
 class Gateway:
     """The methods, bound to a channel: to the network or into this process, it does not know which."""
 
-    def __init__(self, channel: Channel, *, timeout_seconds: float | None) -> None:
+    def __init__(
+        self, channel: Channel, *, timeout_seconds: float | None, observer: CallObserver, spans: Spans | None = None
+    ) -> None:
         """Bind every method; nothing is sent yet. A call may take `timeout_seconds`, None is the server's own bound."""
         stubs = Stubs(channel)
-        self._bound = {name: (method, method.rpc(stubs)) for name, method in METHODS.items()}
+        self._bound = {name: (method, _traced(name, method.rpc(stubs), spans)) for name, method in METHODS.items()}
         self._timeout = timeout_seconds
+        self._observer = observer
 
     async def call(self, name: str, text: Raw, caller: Caller) -> Result:
         """Carry out a call with the parameters `text` (empty when absent). Raises JsonRpcError."""
+        try:
+            result = await self._call(name, text, caller)
+        except JsonRpcError as error:
+            self._observer.failed(name, error, caller.name)
+            raise
+        except Exception:
+            self._observer.crashed(name)
+            raise
+        self._observer.answered(name)
+        return result
+
+    async def _call(self, name: str, text: Raw, caller: Caller) -> Result:
         bound = self._bound.get(name)
         if bound is None:
             raise needs_websocket(name) if name in NEED_WEBSOCKET else method_not_found(name)
@@ -72,6 +100,19 @@ class Gateway:
         except AioRpcError as error:
             raise to_json_rpc(Failed.of(error), Asked(name, method.failure, params.context())) from error
         return method.encode(response, Options(with_revision, partial(_item_error, name)))
+
+
+def _traced(name: str, rpc: Any, spans: Spans | None) -> Any:
+    """Return what calls a method, within a span of its own if traces are wanted."""
+    if spans is None:
+        return rpc
+
+    async def call(request: Message, *, metadata: Metadata, timeout: float | None) -> Message:  # noqa: ASYNC109 - gRPC's
+        with spans.call(name) as sent_along:
+            response: Message = await rpc(request, metadata=(*metadata, *sent_along), timeout=timeout)
+            return response
+
+    return call
 
 
 def _item_error(method: str, error: BatchError) -> Result:

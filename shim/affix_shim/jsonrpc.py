@@ -8,10 +8,10 @@ and results travel as `msgspec.Raw`, the text as it was written.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
+import structlog
 from msgspec import DecodeError, Raw, Struct, ValidationError
 from msgspec.json import Decoder, Encoder
 
@@ -30,7 +30,7 @@ The result is anything msgspec can encode. Raise JsonRpcError to answer with an 
 """
 
 _NULL: Final = Raw(b"null")
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger()
 
 
 class JsonRpcError(Exception):
@@ -166,7 +166,7 @@ async def _answer_one(envelope: _Envelope, handle: Handler) -> bytes | None:
     except JsonRpcError as error:
         failure = error
     except Exception:  # noqa: BLE001  # whatever our fault is, the caller gets an answer and the log the rest
-        _log.exception("failed to answer %s", method)
+        _log.exception("answer_failed", method=method)
         failure = internal_error()
     return error_answer(failure, id_) if len(id_) else None
 

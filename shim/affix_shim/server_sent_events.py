@@ -26,6 +26,7 @@ from affix_shim.errors import (
 )
 from affix_shim.gateway import Caller
 from affix_shim.jsonrpc import INVALID_PARAMS, JsonRpcError, error_answer, error_object
+from affix_shim.request_ids import REQUEST_ID, current
 from affix_shim.results import PROGRESS, Result
 from affix_shim.violations import Violation, invalid_params
 from affix_shim.watches import Watch, Watches
@@ -66,6 +67,8 @@ class ServerSentEvents:
             status = _STATUSES.get(error.code, HTTPStatus.INTERNAL_SERVER_ERROR)
             return web.Response(status=status, body=error_answer(error), content_type="application/json")
         response = web.StreamResponse(headers=_HEADERS)
+        if (request_id := current.get(None)) is not None:
+            response.headers[REQUEST_ID] = request_id
         try:
             await response.prepare(request)
             await response.write(_event("started", {"type": "started"}, watch.token))

@@ -13,9 +13,12 @@ from affix.v1.attachments_pb2_grpc import AttachmentServiceStub
 from affix_shim import requests, results
 from affix_shim.errors import Asked, Failed, shutting_down, to_json_rpc
 from affix_shim.gateway import Caller
+from affix_shim.jsonrpc import JsonRpcError
 from affix_shim.methods import SUBSCRIBE
+from affix_shim.observing import CallObserver
 from affix_shim.params import open_params
 from affix_shim.results import Result
+from affix_shim.tracing import Spans
 from affix_shim.violations import invalid_params
 
 _FAILURE: Final = "Failed to watch attachments"
@@ -44,14 +47,25 @@ class Watch:
 class Watches:
     """Begins watches over a channel: to the network or into this process."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, *, observer: CallObserver, spans: Spans | None = None) -> None:
         """Bind the method; nothing is sent yet."""
+        self._observer = observer
+        self._spans = spans
         # The generated stub is typed for those who do not await.
         stub: Any = AttachmentServiceStub(channel)
         self._rpc = stub.WatchAttachments
 
     async def begin(self, text: Raw, caller: Caller) -> Watch:
         """Begin with the parameters `text` (empty when absent); no event is lost from now on. Raises JsonRpcError."""
+        try:
+            watch = await self._begin(text, caller)
+        except JsonRpcError as error:
+            self._observer.failed(SUBSCRIBE, error, caller.name)
+            raise
+        self._observer.answered(SUBSCRIBE)
+        return watch
+
+    async def _begin(self, text: Raw, caller: Caller) -> Watch:
         violations = list(caller.violations)
         params = open_params(text, violations)
         if params is None:
@@ -70,7 +84,8 @@ class Watches:
     async def _responses(
         self, request: attachments.WatchAttachmentsRequest, caller: Caller, asked: Asked
     ) -> AsyncGenerator[attachments.WatchAttachmentsResponse]:
-        call = self._rpc(request, metadata=caller.metadata)
+        sent_along = () if self._spans is None else self._spans.sent_along()
+        call = self._rpc(request, metadata=(*caller.metadata, *sent_along))
         try:
             async for response in call:
                 yield response

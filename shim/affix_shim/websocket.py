@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, Final
 
+import structlog
 from aiohttp import WSCloseCode, WSMsgType, web
 from msgspec import Raw
 from msgspec.json import encode
@@ -18,11 +18,12 @@ from affix_shim.gateway import Caller, Gateway
 from affix_shim.jsonrpc import JsonRpcError, answer, error_object, internal_error
 from affix_shim.methods import SUBSCRIBE, UNSUBSCRIBE
 from affix_shim.params import open_params
+from affix_shim.request_ids import REQUEST_ID, current
 from affix_shim.results import Result
 from affix_shim.violations import Violation, invalid_params
 from affix_shim.watches import Watch, Watches
 
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger()
 _PING_SECONDS: Final = 30.0
 _CLOSE_SECONDS: Final = 1.0
 _MAX_SUBSCRIPTIONS: Final = 100
@@ -45,6 +46,8 @@ class WebSockets:
         socket = web.WebSocketResponse(
             heartbeat=_PING_SECONDS, timeout=_CLOSE_SECONDS, compress=False, max_msg_size=self._max_message_bytes
         )
+        if (request_id := current.get(None)) is not None:
+            socket.headers[REQUEST_ID] = request_id
         await socket.prepare(request)
         caller = Caller(request.headers, request.remote)
         conversation = _Conversation(socket, self._gateway, self._watches, caller)
@@ -172,7 +175,7 @@ class _Conversation:
         except ConnectionError:
             pass  # the client has gone, and so does all of this
         except Exception:  # noqa: BLE001 - whatever our fault is, the client hears of it and the log has the rest
-            _log.exception("failed to watch")
+            _log.exception("watch_failed")
             await self._tell(subscription, error=error_object(internal_error()))
         finally:
             self._subscriptions.pop(subscription, None)

@@ -42,6 +42,9 @@ async def test_the_settings_are_those_of_affix_config() -> None:
 
 
 async def test_the_metrics_are_those_of_the_service(server: Service, http: aiohttp.ClientSession) -> None:
+    body = {"jsonrpc": "2.0", "method": "task.list", "id": 1}
+    async with http.post(f"{server.url}/rpc", json=body) as answer:  # what has not been used has no labels yet
+        assert answer.status == 200
     async with http.get(f"{server.url}/metrics") as answer:
         found = [metric.groupdict() for metric in _METRIC.finditer(await answer.text())]
     ours = [metric for metric in found if not metric["name"].startswith(("process_", "python_"))]
@@ -57,7 +60,9 @@ async def test_a_shim_alone_has_only_the_metrics_of_its_process(shim_url: str, h
     async with http.get(f"{shim_url}/metrics") as answer:
         names = [metric["name"] for metric in _METRIC.finditer(await answer.text())]
     assert names
-    assert [name for name in names if not name.startswith(("process_", "python_"))] == []
+    ours = [name for name in names if not name.startswith(("process_", "python_"))]
+    assert ours
+    assert [name for name in ours if not name.startswith(("affix_http_", "affix_jsonrpc_"))] == []
 
 
 def test_the_log_events_are_those_in_the_code() -> None:
@@ -78,9 +83,9 @@ def _labels(samples: str) -> str:
 
 
 def _logged() -> set[tuple[str, str]]:
-    """Each event that the server or the command writes to its log, with its level."""
+    """Each event that the server, the shim or the command writes to its log, with its level."""
     found = set()
-    for path in [*(ROOT / "server").rglob("*.py"), *(ROOT / "cli").rglob("*.py")]:
+    for path in [path for source in ("server", "shim", "cli") for path in (ROOT / source).rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
             match node:
                 case ast.Call(

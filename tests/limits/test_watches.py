@@ -19,7 +19,7 @@ from tests.harness.service import Service
 
 _OPERATION_SECONDS = 1.0
 _WATCH = "/affix.v1.AttachmentService/WatchAttachments"
-_ENDED = {"grpc_service": "affix.v1.AttachmentService", "grpc_method": "WatchAttachments"}
+_ENDED = {"grpc_type": "server_stream", "grpc_service": "affix.v1.AttachmentService", "grpc_method": "WatchAttachments"}
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2
 from grpc import StatusCode
+from structlog.testing import capture_logs
 
 from tests.shim.conftest import Shim
 from tests.shim.recording import Recorder, Refusal, reason
@@ -217,15 +217,13 @@ async def test_a_failure_is_told_by_the_table(
 
 @pytest.mark.parametrize("said", INTERNALS.values(), ids=INTERNALS)
 async def test_anything_else_is_an_internal_error_that_only_the_log_explains(
-    shim: Shim, recorder: Recorder, said: Refusal, caplog: pytest.LogCaptureFixture
+    shim: Shim, recorder: Recorder, said: Refusal
 ) -> None:
     recorder.answers["GetAttachment"] = said
-    with caplog.at_level(logging.ERROR, "affix_shim"):
+    with capture_logs() as logged:
         answered = await shim.call("task.get_attachment", REF)
     assert answered["error"] == INTERNAL
-    logged = [record.getMessage() for record in caplog.records if record.name.startswith("affix_shim")]
-    assert len(logged) == 1
-    assert said.message in logged[0]
+    assert [line["text"] for line in logged if line["event"] == "unexplained_failure"] == [said.message]
 
 
 async def test_details_that_do_not_decode_are_as_none(shim: Shim, recorder: Recorder) -> None:

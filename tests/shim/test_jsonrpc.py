@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from typing import Any
 
 import pytest
 from msgspec import Raw
+from structlog.testing import capture_logs
 
 from affix_shim.jsonrpc import JsonRpcError, answer
 
@@ -127,12 +127,12 @@ async def test_a_notification_is_never_answered(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["crash", "unprintable"])
-async def test_a_fault_of_ours_is_logged_and_not_told(method: str, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.ERROR):
+async def test_a_fault_of_ours_is_logged_and_not_told(method: str) -> None:
+    with capture_logs() as logged:
         answered = await ask(f'{{"jsonrpc":"2.0","method":"{method}","id":"r"}}')
     error = {"code": -32603, "message": "Internal error", "data": {"reason": "INTERNAL"}}
     assert answered == {"jsonrpc": "2.0", "error": error, "id": "r"}
-    assert [record.exc_info is not None for record in caplog.records] == [True]
+    assert [(line["event"], line["exc_info"]) for line in logged] == [("answer_failed", True)]
 
 
 async def test_a_batch_is_answered_item_by_item_in_its_order() -> None:

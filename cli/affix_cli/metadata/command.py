@@ -32,7 +32,7 @@ async def migrate_metadata(*, apply: bool, as_json: bool, waits: Sequence[float]
     """
     settings = _settings()
     # The bar would not stand what a service logs when all is well.
-    logs.configure("error" if settings.log_level == "error" else "warning")
+    logs.configure("error" if settings.log_level == "error" else "warning", settings.log_format)
     report = Report(applied=apply)
     operator = Operator()
     try:

@@ -7,8 +7,6 @@ from contextlib import aclosing
 from itertools import pairwise
 from typing import TypeGuard
 
-from prometheus_client import CollectorRegistry, Counter
-
 from affix_server.domain import Attachment, Page, Query, Ref, Summary
 from affix_server.errors import (
     AttachmentNotFoundError,
@@ -16,6 +14,7 @@ from affix_server.errors import (
     TaskNotFoundError,
 )
 from affix_server.storage.clock import Clock
+from affix_server.storage.counts import Counts
 from affix_server.storage.drainer import Drainer
 from affix_server.storage.entries import Entry, TaskTombstone, Tombstone, TooLarge
 from affix_server.storage.limits import NO_LIMIT, answer_budget, content_size, require_room
@@ -46,7 +45,7 @@ class AttachmentReading:
         trust: Trust,
         clock: Clock,
         max_message_bytes: int,
-        registry: CollectorRegistry,
+        counts: Counts,
     ) -> None:
         """Compose the two stores' halves."""
         self._cache = cache
@@ -59,10 +58,7 @@ class AttachmentReading:
         self._max_message_bytes = max_message_bytes
         self._loads: SingleFlight[Row] = SingleFlight()
         self._builds: SingleFlight[bool] = SingleFlight()
-        reads = Counter(
-            "affix_cache_reads_total", "Attachments read, by where they were found", ["result"], registry=registry
-        )
-        self._hits, self._misses = reads.labels("hit"), reads.labels("miss")
+        self._counts = counts
 
     async def get(self, ref: Ref) -> Attachment:
         """See storage.base.Attachments."""
@@ -88,13 +84,13 @@ class AttachmentReading:
             # A load that began before this call may have read what is out of date by now; what it filled in may not be.
             (entry,) = await self._cache.get((ref,))
         if self._lives(entry):
-            self._hits.inc()
+            self._counts.cache_hits += 1
             return entry
         if entry is not None:
             if not await self._task_exists(ref):
                 raise TaskNotFoundError(ref.task_id)
             raise AttachmentNotFoundError(ref.task_id, ref.key)
-        self._misses.inc()
+        self._counts.cache_misses += 1
         return self._existing(ref, await self._loads.run(ref, lambda: self._load(ref)))
 
     def forget(self, ref: Ref) -> None:
@@ -174,8 +170,8 @@ class AttachmentReading:
             if isinstance(one, Summary | Tombstone)
         }
         missing = [ref for ref in found if ref not in rows]
-        self._hits.inc(len(rows))
-        self._misses.inc(len(missing))
+        self._counts.cache_hits += len(rows)
+        self._counts.cache_misses += len(missing)
         if missing:
             rows |= dict(zip(missing, await self._table.summaries(missing), strict=True))
         return rows
@@ -214,7 +210,7 @@ class AttachmentReading:
                 large[ref] = entry.size
             elif isinstance(entry, Attachment | Tombstone):
                 rows[ref] = Row(task_exists=True, entry=entry)
-        self._hits.inc(len(rows) + len(large))
+        self._counts.cache_hits += len(rows) + len(large)
         held = sum(content_size(row.entry) for row in rows.values()) + sum(large.values())
         require_room(held, budget, field)
         if large:
@@ -224,7 +220,7 @@ class AttachmentReading:
                 else:
                     rows[ref] = Row(task_exists=True, entry=fetched)
         if missing:
-            self._misses.inc(len(missing))
+            self._counts.cache_misses += len(missing)
             read = await self._load_all(missing, budget - held)
             require_room(held + read.total_bytes, budget, field)
             rows |= dict(zip(missing, read.rows, strict=True))

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import importlib.resources
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import nullcontext
 from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
+from prometheus_client.core import Metric
 
 from affix_server.errors import CircuitOpenError, StartError, StorageUnavailableError
+from affix_server.metrics import Timings, gauge, timings
 from affix_server.resilience import Circuit
 from affix_server.storage.clock import Clock
 from affix_server.storage.ongoing import Ongoing
+from affix_server.tracing import Spans
 
 # In quotes, because it is generic in the stubs only.
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
@@ -50,7 +54,9 @@ class Database:
     cancelled: cancelling a query would wait for a server that may be frozen.
     """
 
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], circuit: Circuit, timeout: float) -> None:
+    def __init__(
+        self, pool: asyncpg.Pool[asyncpg.Record], circuit: Circuit, timeout: float, spans: Spans | None = None
+    ) -> None:
         """Use a pool; `open_database` makes one."""
         self._pool = pool
         self._circuit = circuit
@@ -58,6 +64,21 @@ class Database:
         self._work = Ongoing()
         self._offset_us = 0
         self.clock = Clock(lambda: self.now_us)
+        self._spans = spans
+        self._waiting = 0
+        self._timings = Timings()
+
+    def metrics(self) -> Iterable[Metric]:
+        """Show how long Postgres takes, and how much of the pool is in use."""
+        size, idle = self._pool.get_size(), self._pool.get_idle_size()
+        return (
+            timings(
+                "affix_postgres_seconds", "Time that PostgreSQL takes for a statement or transaction", self._timings
+            ),
+            gauge("affix_postgres_pool_size", "Connections to PostgreSQL", size),
+            gauge("affix_postgres_pool_in_use", "Connections to PostgreSQL that work", size - idle),
+            gauge("affix_postgres_pool_waiting", "Calls that wait for a connection to PostgreSQL", self._waiting),
+        )
 
     @property
     def now_us(self) -> int:
@@ -84,7 +105,8 @@ class Database:
         """
         if not probing:
             self._circuit.check()
-        return await self._work.run(self._run(work, weight))
+        with self._spans.ask("postgresql", "statement") if self._spans is not None else nullcontext():
+            return await self._work.run(self._run(work, weight))
 
     async def probe(self) -> None:
         """Ask Postgres for its clock, whatever the circuit says."""
@@ -104,12 +126,16 @@ class Database:
         return result
 
     async def _run_bounded(self, work: Work[V]) -> V:
+        self._waiting += 1
         try:
             connection = await self._pool.acquire(timeout=self.timeout)
         except TimeoutError:
             raise StorageUnavailableError("Database connection timeout") from None
         except _STORE_FAULTS:
             raise StorageUnavailableError("Database connection failed") from None
+        finally:
+            self._waiting -= 1
+        begun = time.perf_counter()
         burnt = False
 
         def burn() -> None:
@@ -131,6 +157,7 @@ class Database:
             raise StorageUnavailableError("Database connection failed") from None
         finally:
             fuse.cancel()
+            self._timings.observe(time.perf_counter() - begun)
             await self._release(connection)
 
     async def _release(self, connection: Connection) -> None:
@@ -155,7 +182,9 @@ def _is_closed(connection: Connection) -> bool:
         return True  # the pool has let go of it
 
 
-async def open_database(dsn: str, circuit: Circuit, *, operation_timeout: float, size: int = 10) -> Database:
+async def open_database(
+    dsn: str, circuit: Circuit, *, operation_timeout: float, size: int = 10, spans: Spans | None = None
+) -> Database:
     """Connect to Postgres. Raises StartError if that fails."""
     timeout = operation_timeout
     try:
@@ -171,7 +200,7 @@ async def open_database(dsn: str, circuit: Circuit, *, operation_timeout: float,
         )
     except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as fault:
         raise StartError(f"cannot reach PostgreSQL (AFFIX_POSTGRES_DSN): {describe(fault)}") from None
-    database = Database(pool, circuit, timeout)
+    database = Database(pool, circuit, timeout, spans)
     try:
         await database.probe()
     except (StorageUnavailableError, CircuitOpenError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import asyncpg
 import structlog
@@ -14,6 +15,7 @@ from affix_server.errors import CircuitOpenError, StorageUnavailableError
 from affix_server.storage.entries import Write
 from affix_server.storage.limits import content_bytes
 from affix_server.storage.postgres.attachments import AttachmentTable, Row
+from affix_server.tracing import Spans
 
 _MOST_ROWS = 256
 _MOST_BYTES = 8 * 1024 * 1024
@@ -24,9 +26,10 @@ _log = structlog.get_logger()
 class GroupCommitWriter:
     """Gathers writes while the last batch commits; writes of one key keep their order."""
 
-    def __init__(self, table: AttachmentTable) -> None:
-        """Write to a table; `run` does the work."""
+    def __init__(self, table: AttachmentTable, spans: Spans | None = None) -> None:
+        """Write to a table; `run` does the work. A write's span is of its wait: the statement is of several writes."""
         self._table = table
+        self._spans = spans
         self._waiting: deque[tuple[Write, asyncio.Future[Row]]] = deque()
         self._wake = asyncio.Event()
 
@@ -39,7 +42,8 @@ class GroupCommitWriter:
         future: asyncio.Future[Row] = asyncio.get_running_loop().create_future()
         self._waiting.append((write, future))
         self._wake.set()
-        return await future
+        with self._spans.ask("postgresql", "group commit") if self._spans is not None else nullcontext():
+            return await future
 
     async def run(self) -> None:
         """Commit batch after batch until cancelled."""

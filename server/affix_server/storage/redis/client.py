@@ -79,6 +79,7 @@ class Script:
 
     def __init__(self, *names: str) -> None:
         """Read `lua/{name}.lua`; where there are several, one behind the other."""
+        self.name = names[-1]
         folder = importlib.resources.files(__package__) / "lua"
         self.source = "".join((folder / f"{name}.lua").read_text() for name in names)
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
@@ -95,11 +96,22 @@ class RedisClient:
     does not answer within `timeout` seconds; the commands may have been done then.
     """
 
-    def __init__(self, url: str, *, reply_timeout: float, scripts: Sequence[Script]) -> None:
-        """Remember where Redis is; `connect` or the first command connects."""
+    def __init__(
+        self,
+        url: str,
+        *,
+        reply_timeout: float,
+        scripts: Sequence[Script],
+        observe: Callable[[float], None] | None = None,
+    ) -> None:
+        """Remember where Redis is; `connect` or the first command connects.
+
+        `observe` is told how many seconds each answered round trip took.
+        """
         self._address = Address.parse(url)
         self._timeout = reply_timeout
         self._scripts = scripts
+        self._observe = observe or _unobserved
         self._connection: Connection | None = None
         self._attempts: SingleFlight[Connection] = SingleFlight()
         self.on_fault: Callable[[], None] = _ignore
@@ -180,7 +192,7 @@ class RedisClient:
         address = self._address
 
         def new_connection() -> Connection:
-            return Connection(self._timeout, on_fault=self._fault, on_late=self._late)
+            return Connection(self._timeout, on_fault=self._fault, on_late=self._late, observe=self._observe)
 
         if address.path is not None:
             _, connection = await loop.create_unix_connection(new_connection, address.path)
@@ -193,6 +205,10 @@ class RedisClient:
                 connection.close()
                 raise ConnectionLostError(str(reply))
         return connection
+
+
+def _unobserved(_seconds: float) -> None:
+    """Stand in for `observe` where nobody wants to know."""
 
 
 def _ignore() -> None:

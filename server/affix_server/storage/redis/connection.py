@@ -49,15 +49,24 @@ class Connection(asyncio.Protocol):
     ReplyTimeoutError: a frozen server cannot hold a caller.
     """
 
-    def __init__(self, timeout: float, *, on_fault: Callable[[], None], on_late: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        timeout: float,
+        *,
+        on_fault: Callable[[], None],
+        on_late: Callable[[], None],
+        observe: Callable[[float], None],
+    ) -> None:
         """Make an unconnected protocol; hand it to `loop.create_connection`.
 
         `on_fault` is called when the connection is lost, `on_late` when a reply took
-        longer than half of `timeout`, before the reply is handed out.
+        longer than half of `timeout`, before the reply is handed out, `observe` with
+        the seconds from sending a pipeline to its last reply.
         """
         self._timeout = timeout
         self._on_fault = on_fault
         self._on_late = on_late
+        self._observe = observe
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
         self._transport: asyncio.Transport | None = None
@@ -110,7 +119,9 @@ class Connection(asyncio.Protocol):
                 pipeline.missing -= 1
                 if pipeline.missing == 0:
                     self._in_flight.popleft()
-                    if pipeline.deadline - self._loop.time() < self._timeout / 2:
+                    left = pipeline.deadline - self._loop.time()
+                    self._observe(self._timeout - left)
+                    if left < self._timeout / 2:
                         self._on_late()
                     if not pipeline.future.done():
                         pipeline.future.set_result(pipeline.replies)

@@ -10,6 +10,8 @@ EXPIRING = "cb:expiring"
 WATCHED = "cb:stream:attachments"
 HEARTBEAT = "cb:heartbeat"
 PROBE = "cb:probe"
+COUNTS = "cb:metrics:attachments"
+COUNTS_BY_TYPE = "cb:metrics:attachments:type"
 TASK_PATTERN = "cb:task:*"
 TYPES = tuple(AttachmentType)
 
@@ -68,6 +70,11 @@ def parse_expiring(member: bytes) -> Ref:
 def stream(event: str) -> str:
     """Name the stream of an event type."""
     return f"cb:stream:{event}"
+
+
+def counted(process: str) -> str:
+    """Name the number of the last addition of a process to COUNTS."""
+    return f"cb:metrics:counted:{process}"
 
 
 def intent(ref: Ref, token: str) -> str:
