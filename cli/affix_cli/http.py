@@ -11,10 +11,14 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from affix_cli.certificates import Certificates
+from affix_cli.connections import Bounds, Connections
 from affix_cli.failures import Failure
 
 MAX_PORT = 65535
 BACKLOG = 1024
+# Longer than a client or a proxy before it keeps a connection that is idle, which it would use in vain.
+KEEPALIVE_SECONDS = 75.0
 WRITE_SECONDS = 1.0  # for answers that are made but not yet sent
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -61,31 +65,51 @@ class _Calls:
 
 
 @asynccontextmanager
-async def serving(app: web.Application, listen: str, *, grace_seconds: float) -> AsyncIterator[str]:
-    """Serve the application, giving the address really bound, `host:port`.
+async def serving(
+    app: web.Application,
+    listen: str,
+    *,
+    grace_seconds: float,
+    bounds: Bounds,
+    certificates: Certificates | None = None,
+) -> AsyncIterator[str]:
+    """Serve the application within bounds, over TLS if there are certificates; give the address bound, `host:port`.
 
     At the end no connection is accepted any more, and calls in flight have
     `grace_seconds` to finish. Raises Failure when the address cannot be bound.
     """
     host, port = host_and_port(listen)
     # Signals are the command's, and calls are logged where they are served.
-    runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=WRITE_SECONDS)
-    calls = _Calls(app)
+    runner = web.AppRunner(
+        app, handle_signals=False, access_log=None, shutdown_timeout=WRITE_SECONDS, keepalive_timeout=KEEPALIVE_SECONDS
+    )
+    connections, calls = Connections(app, bounds), _Calls(app)
     await runner.setup()
+    connections.server = runner.server
+    tls = None if certificates is None else certificates.http()
     try:
         try:
-            site = web.TCPSite(runner, host, port, backlog=BACKLOG)
-            await site.start()
+            loop = asyncio.get_running_loop()
+            server = await loop.create_server(
+                connections,
+                host,
+                port,
+                backlog=BACKLOG,
+                ssl=tls,
+                # A handshake that is not finished is a request that has not arrived.
+                ssl_handshake_timeout=None if tls is None else bounds.receive_seconds,
+            )
         except socket.gaierror as error:
             raise Failure(f"cannot serve HTTP on {listen}: {error.strerror}") from error
         except OSError as error:
             why = os.strerror(error.errno).lower() if error.errno else str(error)
             raise Failure(f"cannot serve HTTP on {listen} (AFFIX_HTTP_LISTEN): {why}") from error
-        bound = runner.addresses[0]
+        bound = server.sockets[0].getsockname()
         try:
             yield f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}"
         finally:
-            await site.stop()
+            server.close()
+            connections.close_refused()
             await app.shutdown()  # what would go on for ever ends; the runner does this too late
             await calls.finished(grace_seconds)
     finally:

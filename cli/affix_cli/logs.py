@@ -7,6 +7,8 @@ import sys
 
 import structlog
 
+from affix_cli import tracebacks
+
 
 def configure(level: str) -> None:
     """Log to stderr from this level on: a JSON object a line, or for a terminal text in colours."""
@@ -16,9 +18,9 @@ def configure(level: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     last: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+        [tracebacks.format_exc_info, structlog.dev.ConsoleRenderer()]
         if sys.stderr.isatty()
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        else [tracebacks.format_exc_info, structlog.processors.JSONRenderer()]
     )
     number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
@@ -33,4 +35,5 @@ def configure(level: str) -> None:
             foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
         )
     )
+    handler.addFilter(tracebacks.NoGarbage())
     logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -80,12 +81,52 @@ def shim(
     operation_timeout_seconds: Annotated[
         float, typer.Option(envvar="AFFIX_OPERATION_TIMEOUT_SECONDS", min=0.1, help="Upper bound of any call.")
     ] = 5.0,
+    max_jsonrpc_batch: Annotated[
+        int, typer.Option(envvar="AFFIX_MAX_JSONRPC_BATCH", min=1, max=1000, help="Requests in a JSON-RPC batch.")
+    ] = 100,
+    max_connections: Annotated[
+        int, typer.Option(envvar="AFFIX_MAX_CONNECTIONS", min=1, help="Connections open at the same time.")
+    ] = 10_000,
+    max_unsent_bytes: Annotated[
+        int, typer.Option(envvar="AFFIX_MAX_UNSENT_BYTES", min=1024 * 1024, help="Answers that clients do not take.")
+    ] = 1024 * 1024 * 1024,
+    receive_timeout_seconds: Annotated[
+        float, typer.Option(envvar="AFFIX_RECEIVE_TIMEOUT_SECONDS", min=0.01, help="For a request that is half sent.")
+    ] = 10.0,
+    send_timeout_seconds: Annotated[
+        float, typer.Option(envvar="AFFIX_SEND_TIMEOUT_SECONDS", min=0.01, help="For an answer that is not taken.")
+    ] = 30.0,
+    tls_certificate: Annotated[
+        Path | None, typer.Option(envvar="AFFIX_TLS_CERTIFICATE", help="PEM file; with it, TLS only.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(envvar="AFFIX_TLS_KEY", help="PEM file with its key.")] = None,
+    tls_client_ca: Annotated[
+        Path | None, typer.Option(envvar="AFFIX_TLS_CLIENT_CA", help="PEM file; clients need a certificate of its CAs.")
+    ] = None,
+    target_ca: Annotated[
+        str | None,
+        typer.Option(envvar="AFFIX_TARGET_CA", help="PEM file with the CA of a target with TLS, or system."),
+    ] = None,
+    target_certificate: Annotated[
+        Path | None, typer.Option(envvar="AFFIX_TARGET_CERTIFICATE", help="PEM file to show to the target.")
+    ] = None,
+    target_key: Annotated[
+        Path | None, typer.Option(envvar="AFFIX_TARGET_KEY", help="PEM file with the key of that.")
+    ] = None,
 ) -> None:
     """Serve JSON-RPC alone, for a gRPC server elsewhere."""
     with _needs("shim"):
         from affix_cli import foreground
         from affix_cli import shim as command
-    raise typer.Exit(foreground.run(command.shim(target, listen, max_message_bytes, operation_timeout_seconds)))
+        from affix_cli.certificates import files
+        from affix_cli.connections import Bounds
+    bounds = Bounds(max_connections, receive_timeout_seconds, send_timeout_seconds, max_unsent_bytes)
+    shown = files(tls_certificate, tls_key, tls_client_ca)
+    serving = command.Serving(
+        listen, shown, bounds, max_message_bytes, max_jsonrpc_batch, timeout_seconds=operation_timeout_seconds
+    )
+    server = command.Target(target, target_ca, target_certificate, target_key)
+    raise typer.Exit(foreground.run(command.shim(server, serving)))
 
 
 @app.command()

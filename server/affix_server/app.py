@@ -18,6 +18,7 @@ from affix_server.config import NO_POSTGRES, Settings
 from affix_server.errors import StartError, StorageUnavailableError
 from affix_server.handlers import Handler, Interceptors, method_handlers
 from affix_server.health import HealthServicer, Usable
+from affix_server.interceptors.caps import CallCap, UnsentCap, WatcherCap
 from affix_server.interceptors.deadline import bound_stream, bound_time
 from affix_server.interceptors.decoding import refuse_undecodable
 from affix_server.interceptors.errors import map_errors, map_stream_errors
@@ -60,19 +61,23 @@ class Server:
 
 
 @asynccontextmanager
-async def open_server(settings: Settings, registry: CollectorRegistry) -> AsyncIterator[Server]:
-    """Open the stores, serve, and close everything in reverse order at the end.
+async def open_server(
+    settings: Settings, registry: CollectorRegistry, *, credentials: grpc.ServerCredentials | None = None
+) -> AsyncIterator[Server]:
+    """Open the stores, serve, and close everything in reverse order at the end; with credentials, over TLS only.
 
     Raises StartError, with whatever was opened closed again, when a store
     cannot be reached, its schema is behind, or the port cannot be had.
     """
+    if settings.tls_certificate is not None and credentials is None:
+        raise StartError("AFFIX_TLS_CERTIFICATE is set, and whoever starts this server has not read it")
     async with AsyncExitStack() as stack:
         alone = settings.postgres_dsn == NO_POSTGRES
         storage = await (open_redis_only if alone else open_storage)(settings, registry, stack)
         services = _services(settings, registry, storage, _rate_limit(settings, stack))
         health = HealthServicer(tuple(services), _stores(storage))
         services |= _health_service(health)
-        server, address = await _serve(settings, services)
+        server, address = await _serve(settings, services, credentials)
         opened = Server(LocalChannel(_by_path(services)), server, health, storage.watching, address)
         stack.push_async_callback(opened.drain)
         yield opened
@@ -84,15 +89,18 @@ def _services(
     """Build the handlers of our services, by service and method: what both wires call."""
     callers, limit = Callers(settings.instance_id), settings.max_content_bytes
     metrics = CallMetrics(registry)
+    watchers = WatcherCap(settings.max_watchers, settings.max_watchers_per_caller)
     interceptors = Interceptors(
         calls=(
             map_errors,
             metrics.count_calls,
+            CallCap(settings.max_concurrent_calls).cap,
+            UnsentCap(settings.max_unsent_bytes, settings.send_timeout_seconds).cap,
             bound_time(settings.operation_timeout_seconds),
             rate_limit,
             refuse_undecodable,
         ),
-        streams=(map_stream_errors, metrics.count_streams, bound_stream),
+        streams=(map_stream_errors, metrics.count_streams, watchers.cap, bound_stream),
         opening=(rate_limit, refuse_undecodable),
     )
     attachment_service = attachments_pb2.DESCRIPTOR.services_by_name["AttachmentService"]
@@ -142,24 +150,40 @@ def _health_service(health: HealthServicer) -> dict[str, dict[str, Handler]]:
     return {service.full_name: method_handlers(service, health, Interceptors())}
 
 
-async def _serve(settings: Settings, services: Mapping[str, dict[str, Handler]]) -> tuple[grpc.aio.Server, str]:
+async def _serve(
+    settings: Settings, services: Mapping[str, dict[str, Handler]], credentials: grpc.ServerCredentials | None
+) -> tuple[grpc.aio.Server, str]:
     server = grpc.aio.server(
         options=(
             ("grpc.max_receive_message_length", settings.max_message_bytes),
             ("grpc.max_send_message_length", settings.max_message_bytes),
             # Two servers on one port would share its connections at random.
             ("grpc.so_reuseport", 0),
+            *_bounds(settings),
         )
     )
     for name, handlers in services.items():
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
     add_reflection(server, tuple(services))
     try:
-        port = server.add_insecure_port(settings.grpc_listen)
+        if credentials is None:
+            port = server.add_insecure_port(settings.grpc_listen)
+        else:
+            port = server.add_secure_port(settings.grpc_listen, credentials)
     except RuntimeError:
         raise StartError(f"cannot listen on {settings.grpc_listen} (AFFIX_GRPC_LISTEN): is the port in use?") from None
     await server.start()
     return server, f"{settings.grpc_listen.rpartition(':')[0]}:{port}"
+
+
+def _bounds(settings: Settings) -> tuple[tuple[str, int], ...]:
+    """Say how much of gRPC's port one client, or all of them, may take up before any call is looked at."""
+    return (
+        ("grpc.max_allowed_incoming_connections", settings.max_connections),
+        # A connection may carry all there may be: a shim's does. More wait at the client.
+        ("grpc.max_concurrent_streams", settings.max_concurrent_calls + settings.max_watchers),
+        ("grpc.server_handshake_timeout_ms", int(settings.receive_timeout_seconds * 1000)),
+    )
 
 
 def _by_path(services: Mapping[str, dict[str, Handler]]) -> dict[str, Handler]:

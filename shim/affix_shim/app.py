@@ -18,7 +18,7 @@ from msgspec import Raw
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from affix_shim.gateway import Caller, Gateway
-from affix_shim.jsonrpc import INVALID_REQUEST, PARSE_ERROR, JsonRpcError, answer, error_answer
+from affix_shim.jsonrpc import INVALID_REQUEST, MAX_BATCH, PARSE_ERROR, JsonRpcError, answer, error_answer
 from affix_shim.results import Result
 from affix_shim.server_sent_events import ServerSentEvents
 from affix_shim.watches import Watches
@@ -37,26 +37,27 @@ def make_app(
     *,
     metrics: Callable[[], bytes],
     max_body_bytes: int = _MAX_BODY_BYTES,
+    max_batch: int = MAX_BATCH,
     timeout_seconds: float | None = None,
 ) -> web.Application:
     """Make the application; the channel stays the caller's to close.
 
-    POST /rpc takes bodies of up to `max_body_bytes`, GET /ws messages. GET /events streams. GET /healthz answers
-    while the process lives, GET /readyz when the service behind the channel says it is serving,
-    GET /metrics with what `metrics` gives, Prometheus text. `timeout_seconds` bounds each
+    POST /rpc takes bodies of up to `max_body_bytes` and batches of up to `max_batch`, and so does GET /ws. GET /events
+    streams. GET /healthz answers while the process lives, GET /readyz when the service behind the channel says it is
+    serving, GET /metrics with what `metrics` gives, Prometheus text. `timeout_seconds` bounds each
     call over the channel; None leaves that to the server. Whoever stops serving calls the application's
     `shutdown` first: conversations and streams would not end by themselves.
     """
     app = web.Application(client_max_size=max_body_bytes)
     gateway, watches = Gateway(channel, timeout_seconds=timeout_seconds), Watches(channel)
-    sockets, streams = WebSockets(gateway, watches, max_body_bytes), ServerSentEvents(watches)
+    sockets, streams = WebSockets(gateway, watches, max_body_bytes, max_batch), ServerSentEvents(watches)
 
     async def end_watches(_app: web.Application) -> None:
         streams.close()
         await sockets.close()
 
     app.on_shutdown.append(end_watches)
-    app.router.add_route("*", "/rpc", _Rpc(gateway, max_body_bytes).handle)
+    app.router.add_route("*", "/rpc", _Rpc(gateway, max_body_bytes, max_batch).handle)
     app.router.add_get("/ws", sockets.handle)
     app.router.add_get("/events", streams.handle, allow_head=False)
     app.router.add_get("/healthz", _healthz)
@@ -68,9 +69,10 @@ def make_app(
 class _Rpc:
     """POST /rpc."""
 
-    def __init__(self, gateway: Gateway, max_body_bytes: int) -> None:
+    def __init__(self, gateway: Gateway, max_body_bytes: int, max_batch: int) -> None:
         self._gateway = gateway
         self._max_body_bytes = max_body_bytes
+        self._max_batch = max_batch
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer one HTTP request: 200 with JSON, 204 without a body, or 405, 413, 415."""
@@ -93,7 +95,7 @@ class _Rpc:
         async def handle(method: str, params: Raw) -> Result:
             return await self._gateway.call(method, params, caller)
 
-        answered = await answer(body, handle)
+        answered = await answer(body, handle, self._max_batch)
         if answered is None:
             return web.Response(status=HTTPStatus.NO_CONTENT)
         return web.Response(body=answered, headers=_JSON)

@@ -66,6 +66,11 @@ def _revision(failure: Failure) -> dict[str, object]:
     return _reason(failure) if current is None else {"currentRevision": int(current), "reason": failure.reason}
 
 
+def _limit(failure: Failure) -> dict[str, object]:
+    numbers = {name: int(failure.facts[name]) for name in ("limit", "actual") if name in failure.facts}
+    return {**numbers, "reason": failure.reason}
+
+
 class _Row(NamedTuple):
     """How a reason looks in JSON-RPC: its code, which names its data carries, what else."""
 
@@ -81,6 +86,7 @@ _TABLE: Final = {
     "STORAGE_UNAVAILABLE": _Row(STORAGE, _NAMES, _cause),
     "DEADLINE_EXCEEDED": _Row(STORAGE, _NAMES, _cause),
     "RATE_LIMITED": _Row(RATE_LIMITED, _NAMES, _retry),
+    "LIMIT_EXCEEDED": _Row(RATE_LIMITED, _NAMES, _limit),
     "CIRCUIT_OPEN": _Row(CIRCUIT_OPEN, _NAMES, _retry),
     "UNAUTHENTICATED": _Row(NOT_ALLOWED, (), _reason),
     "PERMISSION_DENIED": _Row(NOT_ALLOWED, _NAMES, _reason),
