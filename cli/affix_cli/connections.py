@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 
@@ -14,6 +15,9 @@ from aiohttp import web
 
 from affix_shim.errors import RATE_LIMITED
 from affix_shim.jsonrpc import JsonRpcError, error_answer
+
+_SECOND_LOOK_SECONDS = 0.05
+_LINGER_SECONDS = 10.0
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -67,9 +71,27 @@ class Connections:
             raise ConnectionResetError("the client has gone")
         guard.begin(request)
         try:
-            return await handler(request)
+            response = await handler(request)
+            if not request.content.is_eof():
+                await self._linger(request, response)
+            return response
         finally:
             guard.end()
+
+    async def _linger(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Answer, and take the rest of a body that nobody wants, or the answer would be lost with the connection.
+
+        aiohttp would unpack it as well, however much it becomes: it is told not to linger.
+        """
+        await response.prepare(request)
+        await response.write_eof()
+        response.force_close()
+        if "Content-Encoding" not in request.headers:
+            with suppress(TimeoutError, web.RequestPayloadError):
+                async with asyncio.timeout(_LINGER_SECONDS):
+                    while not request.content.is_eof():
+                        await request.content.readany()
+                        await asyncio.sleep(0)
 
     def unsent(self) -> int:
         """Return how many bytes wait for clients that do not take them."""
@@ -94,6 +116,7 @@ class Guard(asyncio.Protocol):
         self._sending: asyncio.TimerHandle | None = None
         self._heard = 0.0
         self._unsent = 0
+        self._looked = False
 
     def begin(self, request: web.Request) -> None:
         """Note that the headers of a request are whole."""
@@ -152,10 +175,16 @@ class Guard(asyncio.Protocol):
 
     def _expect(self) -> None:
         self._heard = self._connections.loop.time()
+        self._looked = False
         seconds = self._connections.bounds.receive_seconds
         self._receiving = self._connections.loop.call_later(seconds, self._look_for_request)
 
     def _look_for_request(self) -> None:
+        if not self._looked:
+            # If it was us who stood still, what has arrived meanwhile is read before the second look.
+            self._looked = True
+            self._receiving = self._connections.loop.call_later(_SECOND_LOOK_SECONDS, self._look_for_request)
+            return
         if self._request is None:
             self._abort()  # headers have their time as a whole, or they could be sent a byte at a time
             return
@@ -167,6 +196,7 @@ class Guard(asyncio.Protocol):
         if left <= 0:
             self._abort()
         else:
+            self._looked = False
             self._receiving = self._connections.loop.call_later(left, self._look_for_request)
 
     def _watch_sending(self) -> None:

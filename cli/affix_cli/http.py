@@ -81,7 +81,12 @@ async def serving(
     host, port = host_and_port(listen)
     # Signals are the command's, and calls are logged where they are served.
     runner = web.AppRunner(
-        app, handle_signals=False, access_log=None, shutdown_timeout=WRITE_SECONDS, keepalive_timeout=KEEPALIVE_SECONDS
+        app,
+        handle_signals=False,
+        access_log=None,
+        shutdown_timeout=WRITE_SECONDS,
+        keepalive_timeout=KEEPALIVE_SECONDS,
+        lingering_time=0,
     )
     connections, calls = Connections(app, bounds), _Calls(app)
     await runner.setup()

@@ -84,12 +84,12 @@ class _Rpc:
         if length is not None and length > self._max_body_bytes:
             return self._too_large(f"{length} bytes")
         try:
-            body = await request.read()
-        except web.HTTPRequestEntityTooLarge:
-            return self._too_large("more")
+            body = await self._read(request)
         except web.RequestPayloadError:
             unread = JsonRpcError(PARSE_ERROR, "Parse error: the body ends early or is not encoded as its headers say")
             return web.Response(body=error_answer(unread), headers=_JSON)
+        if body is None:
+            return self._too_large("more")
         caller = Caller(request.headers, request.remote)
 
         async def handle(method: str, params: Raw) -> Result:
@@ -99,6 +99,18 @@ class _Rpc:
         if answered is None:
             return web.Response(status=HTTPStatus.NO_CONTENT)
         return web.Response(body=answered, headers=_JSON)
+
+    async def _read(self, request: web.Request) -> bytes | None:
+        """Read the body; None when it is too large. What is unpacked, of which there may be no end, lets others in."""
+        packed = "Content-Encoding" in request.headers
+        body = bytearray()
+        async for chunk in request.content.iter_any():
+            body += chunk
+            if len(body) > self._max_body_bytes:
+                return None
+            if packed:
+                await asyncio.sleep(0)
+        return bytes(body)
 
     def _too_large(self, actual: str) -> web.Response:
         limit = f"the body must be at most {self._max_body_bytes} bytes, not {actual}"

@@ -47,6 +47,10 @@ class Command:
         return self._process.returncode is None
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def output(self) -> str:
         return self._log.read_text(errors="replace")
 
