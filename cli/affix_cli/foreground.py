@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 
 import uvloop
 
+from affix_cli import tracebacks
+
 T = TypeVar("T")
 
 FORCED = 130  # the exit code of a second Ctrl-C
@@ -96,6 +98,7 @@ def run(command: Coroutine[object, object, int]) -> int:
     """Run a command under uvloop and return its exit code; FORCED ends the process at once."""
     _allow_many_files()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.get_loop().set_exception_handler(tracebacks.report)
         code = runner.run(command)
         if code == FORCED:
             # What was abandoned may hold on to the loop or to a thread.

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from affix_cli import __version__
+from affix_cli import __version__, tracebacks
 from affix_cli.failures import Failure
 
 app = typer.Typer(
@@ -177,6 +177,9 @@ def main() -> None:
         for line in str(failure).splitlines():
             typer.echo(f"affix: {line}", err=True)
         sys.exit(2)
+    except Exception as fault:  # noqa: BLE001 - said, but for its text, which may hold a password
+        typer.echo(f"affix: a fault of ours\n{tracebacks.safe(fault)}", err=True)
+        sys.exit(1)
 
 
 @contextmanager

@@ -5,11 +5,14 @@ The text of an exception and the variables of a frame may hold what callers stor
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 import traceback
 from collections.abc import MutableMapping
 from typing import Any
+
+_logger = logging.getLogger("asyncio")
 
 
 def safe(fault: BaseException) -> str:
@@ -33,6 +36,12 @@ def _lines(fault: BaseException, seen: set[int]) -> list[str]:
         for one in fault.exceptions:
             lines += ["of which one is", *_lines(one, seen)]
     return lines
+
+
+def report(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what a loop has to say, as its exception handler: asyncio itself prints the task, and with it the text."""
+    fault = context.get("exception")
+    _logger.error(context.get("message", "unhandled exception in the event loop"), exc_info=fault)
 
 
 def format_exc_info(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

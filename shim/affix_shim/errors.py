@@ -22,7 +22,7 @@ from grpc.aio import AioRpcError
 from affix.v1.attachments_pb2 import BatchError
 from affix_shim.jsonrpc import INVALID_PARAMS, METHOD_NOT_FOUND, JsonRpcError, internal_error
 from affix_shim.paths import json_path
-from affix_shim.violations import Violation, invalid_params
+from affix_shim.violations import Violation, clip, invalid_params
 
 STORAGE: Final = -32500
 RATE_LIMITED: Final = -32000
@@ -134,7 +134,8 @@ def to_json_rpc(failed: Failed, asked: Asked) -> JsonRpcError:
         return method_not_found(asked.method)
     row = _TABLE.get(failure.reason)
     if row is None:
-        _log.error("%s failed: %s %s", asked.method, failed.code, failed.text)
+        # Its text may hold anything, what callers store among it.
+        _log.error("%s failed: %s", asked.method, failed.code)
         return internal_error()
     known = {**asked.names, **failure.facts}
     names = {name: known[name] for name in row.names if name in known}
@@ -143,7 +144,7 @@ def to_json_rpc(failed: Failed, asked: Asked) -> JsonRpcError:
 
 def method_not_found(method: str) -> JsonRpcError:
     """Make the answer to a method that does not exist."""
-    return JsonRpcError(METHOD_NOT_FOUND, "Method not found", {"method": method})
+    return JsonRpcError(METHOD_NOT_FOUND, "Method not found", {"method": clip(method)})
 
 
 def needs_websocket(method: str) -> JsonRpcError:

@@ -28,10 +28,22 @@ _items = Decoder(list[Raw])
 
 IDS = SCALARS.filter(lambda text: text not in {"true", "false"})
 NAMES = st.sampled_from(
-    (
-        "taskId id key type value content url mimeType size requests updates text metadata limit offset order "
-        "ifRevision view status priority result workerId x"
-    ).split()  # noqa: SIM905 - two lines instead of twenty-five
+    [
+        *("taskId", "id", "key", "type", "value", "content", "url", "mimeType", "size", "requests", "updates", "text"),
+        *(
+            "metadata",
+            "limit",
+            "offset",
+            "order",
+            "ifRevision",
+            "view",
+            "status",
+            "priority",
+            "result",
+            "workerId",
+            "x",
+        ),
+    ]
 )
 WORDS = st.sampled_from(['"t-1"', '"k"', '"json"', '"text"', '"binary"', '"asc"', "1", "[]", "{}", '[{"taskId":"t"}]'])
 NEARLY = st.lists(st.builds('"{}":{}'.format, NAMES, WORDS | VALUES), max_size=6).map(
