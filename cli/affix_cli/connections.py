@@ -87,7 +87,7 @@ class Connections:
         await response.write_eof()
         response.force_close()
         if "Content-Encoding" not in request.headers:
-            with suppress(TimeoutError, web.RequestPayloadError):
+            with suppress(TimeoutError, ConnectionError, web.RequestPayloadError):
                 async with asyncio.timeout(_LINGER_SECONDS):
                     while not request.content.is_eof():
                         await request.content.readany()

@@ -65,12 +65,18 @@ class Formatter(logging.Formatter):
 
 
 class NoGarbage(logging.Filter):
-    """Drops what aiohttp says about requests that are no HTTP: it quotes them, and anybody can send any number."""
+    """Drops what aiohttp says about requests that are no HTTP, or that their client has given up.
+
+    It quotes them, and anybody can send any number.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Tell whether a record is kept."""
         fault = record.exc_info[1] if record.exc_info else None
-        return not any(kind.__name__ == "HttpProcessingError" for kind in type(fault).__mro__)
+        if fault is None or not record.name.startswith("aiohttp."):
+            return True
+        names = {kind.__name__ for kind in type(fault).__mro__}
+        return names.isdisjoint({"HttpProcessingError", "ConnectionError"})
 
 
 def configure_logging(level: int) -> None:

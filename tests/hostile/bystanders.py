@@ -72,7 +72,7 @@ async def unharmed(target: Target) -> AsyncIterator[None]:
     assert all(counts)
     assert target.service.command.running
     assert "internal_error" not in target.service.command.output
-    assert "Error handling request" not in target.service.command.output
+    assert "Error handling request" not in target.service.command.output, target.service.command.output
     assert "Traceback" not in target.service.command.output
     growth = max(*most, target.memory) - before
     assert growth < MOST_GROWTH_BYTES, f"{growth} bytes"

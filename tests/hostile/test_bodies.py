@@ -15,7 +15,7 @@ import grpc
 import pytest
 
 from affix.v1 import attachments_pb2 as pb
-from tests.harness.grpc_wire import OPTIONS
+from tests.harness.grpc_wire import OPTIONS, GrpcWire
 from tests.hostile.bystanders import Target
 from tests.hostile.conftest import Unharmed
 
@@ -140,11 +140,11 @@ async def test_a_body_that_is_packed(target: Target, attack: Unharmed, coding: s
 async def test_a_message_that_is_too_large(target: Target, attack: Unharmed) -> None:
     async with attack():
         big = pb.CreateAttachmentRequest(task_id="t", key="k", text=pb.TextContent(content="a" * (64 * MIB)))
-        for options in ({}, {"compression": grpc.Compression.Gzip}):
+        for packing in (None, grpc.Compression.Gzip):
             unbounded = (("grpc.max_send_message_length", -1),)
-            async with grpc.aio.insecure_channel(target.service.grpc_address, options=unbounded, **options) as sender:
+            async with grpc.aio.insecure_channel(target.service.grpc_address, unbounded, packing) as sender:
                 with pytest.raises(grpc.aio.AioRpcError) as refused:
-                    await sender.unary_unary(GET)(big.SerializeToString() * 4, timeout=20)
+                    await GrpcWire(sender).raw(GET, big.SerializeToString() * 4)
                 assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED, refused.value.details()
                 assert "larger than max" in (refused.value.details() or "")
 
@@ -154,6 +154,6 @@ async def test_a_message_of_millions(target: Target, attack: Unharmed, item: byt
     async with attack(), grpc.aio.insecure_channel(target.service.grpc_address, options=OPTIONS) as channel:
         message = item * ((60 * MIB) // len(item))
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await channel.unary_unary(BATCH_GET)(message, timeout=20)
+            await GrpcWire(channel).raw(BATCH_GET, message)
         assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert "at most 1000 fields and items" in (refused.value.details() or "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import suppress
+from typing import Any
 
 import grpc
 import pytest
@@ -138,9 +139,10 @@ async def test_a_header_block_without_end(target: Target, attack: Unharmed) -> N
 
 async def test_metadata_that_is_too_large(target: Target, attack: Unharmed) -> None:
     async with attack(), grpc.aio.insecure_channel(target.service.grpc_address) as channel:
+        get: Any = channel.unary_unary(GET)
         for metadata in ([("x-bomb", "b" * 1_000_000)], [(f"x-{number}", "b") for number in range(10_000)]):
             with pytest.raises(grpc.aio.AioRpcError) as refused:
-                await channel.unary_unary(GET)(b"", metadata=tuple(metadata), timeout=10)
+                await get(b"", metadata=tuple(metadata), timeout=10)
             assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 

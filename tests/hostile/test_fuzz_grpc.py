@@ -77,7 +77,8 @@ async def test_any_bytes(grpc_wire: GrpcWire, path: str, request: bytes) -> None
     method: Any = METHODS[path]
     try:
         if method.server_streaming:
-            stream: Any = grpc_wire.channel.unary_stream(path)(request, timeout=20)
+            begin: Any = grpc_wire.channel.unary_stream(path)
+            stream = begin(request, timeout=20)
             answer = await stream.read()
             stream.cancel()
         else:

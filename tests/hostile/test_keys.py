@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from affix_server.domain import Ref
 from affix_server.storage.redis import names
 from tests.harness.samples import TEXT, create, delete, get, keys, page, text
 from tests.harness.stores import Flush
@@ -100,5 +101,5 @@ async def test_ids_of_tasks_cannot_be_names_of_anything_else(wire: Wire, task_id
 
 def test_an_intent_of_any_key_is_read_as_it_was_written() -> None:
     for key in KEYS:
-        ref = names.parse_intent(names.intent(names.Ref("t", key), "token").encode())
-        assert ref == names.Ref("t", key)
+        ref = names.parse_intent(names.intent(Ref("t", key), "token").encode())
+        assert ref == Ref("t", key)

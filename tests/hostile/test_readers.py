@@ -60,7 +60,7 @@ def message(large: tuple[str, str]) -> bytes:
 
 
 async def test_answers_over_grpc(target: Target, channel: grpc.aio.Channel, large: tuple[str, str]) -> None:
-    get = channel.unary_unary(GET)
+    get: Any = channel.unary_unary(GET)
     async with unharmed(target), AsyncExitStack() as stack:
         reader, writer = await stack.enter_async_context(frames.connected(target.grpc))
         # No window: nothing of an answer may be sent, though the connection is read.

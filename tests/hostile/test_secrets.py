@@ -119,7 +119,7 @@ async def attacked(settings: dict[str, str], folder: Path, log_format: str) -> A
     running = Attacked(process, ours, log)
     try:
         assert process.stdout is not None
-        places = []
+        places: list[str] = []
         while len(places) < 2:
             line = (await process.stdout.readline()).decode()
             assert line, running.log

@@ -12,6 +12,7 @@ import aiohttp
 import grpc
 import pytest
 
+from tests.harness.grpc_wire import GrpcWire
 from tests.harness.service import Service, serving
 from tests.harness.wire import Wire
 from tests.tls.authority import Authority, Pair
@@ -48,7 +49,7 @@ async def test_both_wires_answer_over_tls_and_nothing_else(
                 assert await answers(wire)
         async with grpc.aio.insecure_channel(service.grpc_address) as plain:
             with pytest.raises(grpc.aio.AioRpcError) as refused:
-                await plain.unary_unary("/affix.v1.TaskService/GetTask")(b"", timeout=5)
+                await GrpcWire(plain).raw("/affix.v1.TaskService/GetTask", b"")
             assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
         async with aiohttp.ClientSession() as session:
             with pytest.raises(aiohttp.ClientError):
