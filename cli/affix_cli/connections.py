@@ -16,7 +16,8 @@ from aiohttp import web
 from affix_shim.errors import RATE_LIMITED
 from affix_shim.jsonrpc import JsonRpcError, error_answer
 
-_SECOND_LOOK_SECONDS = 0.05
+# Each is a round of the loop at least; a request that has arrived is begun within three.
+_LOOKS, _LOOK_AGAIN_SECONDS = 5, 0.02
 _LINGER_SECONDS = 10.0
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -116,7 +117,7 @@ class Guard(asyncio.Protocol):
         self._sending: asyncio.TimerHandle | None = None
         self._heard = 0.0
         self._unsent = 0
-        self._looked = False
+        self._looks = 0
 
     def begin(self, request: web.Request) -> None:
         """Note that the headers of a request are whole."""
@@ -175,15 +176,15 @@ class Guard(asyncio.Protocol):
 
     def _expect(self) -> None:
         self._heard = self._connections.loop.time()
-        self._looked = False
+        self._looks = 0
         seconds = self._connections.bounds.receive_seconds
         self._receiving = self._connections.loop.call_later(seconds, self._look_for_request)
 
     def _look_for_request(self) -> None:
-        if not self._looked:
-            # If it was us who stood still, what has arrived meanwhile is read before the second look.
-            self._looked = True
-            self._receiving = self._connections.loop.call_later(_SECOND_LOOK_SECONDS, self._look_for_request)
+        if self._looks < _LOOKS:
+            # If it was us who stood still, what has arrived meanwhile is read, and taken up, before the last look.
+            self._looks += 1
+            self._receiving = self._connections.loop.call_later(_LOOK_AGAIN_SECONDS, self._look_for_request)
             return
         if self._request is None:
             self._abort()  # headers have their time as a whole, or they could be sent a byte at a time
@@ -196,7 +197,7 @@ class Guard(asyncio.Protocol):
         if left <= 0:
             self._abort()
         else:
-            self._looked = False
+            self._looks = 0
             self._receiving = self._connections.loop.call_later(left, self._look_for_request)
 
     def _watch_sending(self) -> None:

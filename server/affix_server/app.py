@@ -178,10 +178,15 @@ async def _serve(
 
 def _bounds(settings: Settings) -> tuple[tuple[str, int], ...]:
     """Say how much of gRPC's port one client, or all of them, may take up before any call is looked at."""
+    streams = settings.max_concurrent_calls + settings.max_watchers
     return (
         ("grpc.max_allowed_incoming_connections", settings.max_connections),
         # A connection may carry all there may be: a shim's does. More wait at the client.
-        ("grpc.max_concurrent_streams", settings.max_concurrent_calls + settings.max_watchers),
+        ("grpc.max_concurrent_streams", streams),
+        # What has arrived and is not taken up yet: with fewer, one client that resets its streams at once
+        # would have gRPC refuse those of others, at random and with CANCELLED.
+        ("grpc.server.max_pending_requests", 2 * streams),
+        ("grpc.server.max_pending_requests_hard_limit", 4 * streams),
         ("grpc.server_handshake_timeout_ms", int(settings.receive_timeout_seconds * 1000)),
     )
 
