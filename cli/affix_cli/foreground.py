@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator
@@ -12,7 +13,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import uvloop
 
-from affix_cli import notify
+from affix_cli import notify, tracebacks
 
 T = TypeVar("T")
 # Called with what a service gives when it is up.
@@ -94,9 +95,17 @@ async def _serve(service: AbstractAsyncContextManager[T], operator: Operator, re
         starter.say(notify.STOPPING)
 
 
+def _allow_many_files() -> None:
+    """Take all the open files that the system allows us: each connection is one, and the usual 1024 are few."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def run(command: Coroutine[object, object, int]) -> int:
     """Run a command under uvloop and return its exit code; FORCED ends the process at once."""
+    _allow_many_files()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.get_loop().set_exception_handler(tracebacks.report)
         code = runner.run(command)
         if code == FORCED:
             # What was abandoned may hold on to the loop or to a thread.

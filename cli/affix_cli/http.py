@@ -11,11 +11,15 @@ from contextlib import asynccontextmanager, suppress
 
 from aiohttp import web
 
+from affix_cli.certificates import Certificates
+from affix_cli.connections import Bounds, Connections
 from affix_cli.failures import Failure
 from affix_shim.app import LEAVING
 
 MAX_PORT = 65535
 BACKLOG = 1024
+# Longer than a client or a proxy before it keeps a connection that is idle, which it would use in vain.
+KEEPALIVE_SECONDS = 75.0
 WRITE_SECONDS = 1.0  # for answers that are made but not yet sent
 LINGER_SECONDS = 0.1  # for requests that were sent before their senders could know
 
@@ -74,9 +78,15 @@ class Site:
 
 @asynccontextmanager
 async def serving(
-    app: web.Application, listen: str, *, grace_seconds: float, share_port: bool = False
+    app: web.Application,
+    listen: str,
+    *,
+    grace_seconds: float,
+    bounds: Bounds,
+    certificates: Certificates | None = None,
+    share_port: bool = False,
 ) -> AsyncIterator[Site]:
-    """Serve the application, giving the site, with the address really bound, `host:port`.
+    """Serve the application within bounds, over TLS if there are certificates; gives the site, with its address.
 
     At the end no connection is accepted any more, and calls in flight have
     `grace_seconds` to finish. A port may be shared with processes that share it too.
@@ -84,25 +94,44 @@ async def serving(
     """
     host, port = host_and_port(listen)
     # Signals are the command's, and calls are logged where they are served.
-    runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=WRITE_SECONDS)
-    site = Site(app)
+    runner = web.AppRunner(
+        app,
+        handle_signals=False,
+        access_log=None,
+        shutdown_timeout=WRITE_SECONDS,
+        keepalive_timeout=KEEPALIVE_SECONDS,
+        lingering_time=0,
+    )
+    connections, site = Connections(app, bounds), Site(app)
     await runner.setup()
+    connections.server = runner.server
+    tls = None if certificates is None else certificates.http()
     try:
         try:
-            listener = web.TCPSite(runner, host, port, backlog=BACKLOG, reuse_port=share_port or None)
-            await listener.start()
+            loop = asyncio.get_running_loop()
+            listener = await loop.create_server(
+                connections,
+                host,
+                port,
+                backlog=BACKLOG,
+                reuse_port=share_port or None,
+                ssl=tls,
+                # A handshake that is not finished is a request that has not arrived.
+                ssl_handshake_timeout=None if tls is None else bounds.receive_seconds,
+            )
         except socket.gaierror as error:
             raise Failure(f"cannot serve HTTP on {listen}: {error.strerror}") from error
         except OSError as error:
             why = os.strerror(error.errno).lower() if error.errno else str(error)
             raise Failure(f"cannot serve HTTP on {listen} (AFFIX_HTTP_LISTEN): {why}") from error
-        bound = runner.addresses[0]
+        bound = listener.sockets[0].getsockname()
         site.address = f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}"
         try:
             yield site
         finally:
             site.leave()
-            await listener.stop()
+            listener.close()
+            connections.close_refused()
             await app.shutdown()  # what would go on for ever ends; the runner does this too late
             await site.finished(grace_seconds)
     finally:

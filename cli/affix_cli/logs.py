@@ -7,6 +7,8 @@ import sys
 
 import structlog
 
+from affix_cli import tracebacks
+
 
 def configure(level: str, format_: str = "auto") -> None:
     """Log to stderr from this level on: `json`, an object a line; `console`, text; `auto`, text for a terminal only.
@@ -20,9 +22,9 @@ def configure(level: str, format_: str = "auto") -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     last: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        [tracebacks.format_exc_info, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
         if format_ == "console" or (format_ == "auto" and sys.stderr.isatty())
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        else [tracebacks.format_exc_info, structlog.processors.JSONRenderer()]
     )
     number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
@@ -37,6 +39,7 @@ def configure(level: str, format_: str = "auto") -> None:
             foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
         )
     )
+    handler.addFilter(tracebacks.NoGarbage())
     logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
 
 

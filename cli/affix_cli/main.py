@@ -9,11 +9,12 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from affix_cli import __version__
+from affix_cli import __version__, tracebacks
 from affix_cli.failures import Failure
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -100,16 +101,59 @@ def shim(
     log_calls: Annotated[
         LogCalls, typer.Option(envvar="AFFIX_LOG_CALLS", help="Which calls are logged of those that the server misses.")
     ] = "failed",
+    max_jsonrpc_batch: Annotated[
+        int, typer.Option(envvar="AFFIX_MAX_JSONRPC_BATCH", min=1, max=1000, help="Requests in a JSON-RPC batch.")
+    ] = 100,
+    max_connections: Annotated[
+        int, typer.Option(envvar="AFFIX_MAX_CONNECTIONS", min=1, help="Connections open at the same time.")
+    ] = 10_000,
+    max_unsent_bytes: Annotated[
+        int, typer.Option(envvar="AFFIX_MAX_UNSENT_BYTES", min=1024 * 1024, help="Answers that clients do not take.")
+    ] = 1024 * 1024 * 1024,
+    receive_timeout_seconds: Annotated[
+        float, typer.Option(envvar="AFFIX_RECEIVE_TIMEOUT_SECONDS", min=0.01, help="For a request that is half sent.")
+    ] = 10.0,
+    send_timeout_seconds: Annotated[
+        float, typer.Option(envvar="AFFIX_SEND_TIMEOUT_SECONDS", min=0.01, help="For an answer that is not taken.")
+    ] = 30.0,
+    tls_certificate: Annotated[
+        Path | None, typer.Option(envvar="AFFIX_TLS_CERTIFICATE", help="PEM file; with it, TLS only.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(envvar="AFFIX_TLS_KEY", help="PEM file with its key.")] = None,
+    tls_client_ca: Annotated[
+        Path | None, typer.Option(envvar="AFFIX_TLS_CLIENT_CA", help="PEM file; clients need a certificate of its CAs.")
+    ] = None,
+    target_ca: Annotated[
+        str | None,
+        typer.Option(envvar="AFFIX_TARGET_CA", help="PEM file with the CA of a target with TLS, or system."),
+    ] = None,
+    target_certificate: Annotated[
+        Path | None, typer.Option(envvar="AFFIX_TARGET_CERTIFICATE", help="PEM file to show to the target.")
+    ] = None,
+    target_key: Annotated[
+        Path | None, typer.Option(envvar="AFFIX_TARGET_KEY", help="PEM file with the key of that.")
+    ] = None,
 ) -> None:
     """Serve JSON-RPC alone, for a gRPC server elsewhere."""
     with _needs("shim"):
         from affix_cli import foreground
         from affix_cli import shim as command
-    log = command.Logs(log_level, log_format, log_calls)
-    settings = command.ShimSettings(
-        target, listen, max_message_bytes, operation_timeout_seconds, drain_pause_seconds, drain_seconds, log
+        from affix_cli.certificates import files
+        from affix_cli.connections import Bounds
+        from affix_cli.target import Target
+    serving = command.Serving(
+        listen=listen,
+        files=files(tls_certificate, tls_key, tls_client_ca),
+        bounds=Bounds(max_connections, receive_timeout_seconds, send_timeout_seconds, max_unsent_bytes),
+        max_message_bytes=max_message_bytes,
+        max_batch=max_jsonrpc_batch,
+        timeout_seconds=operation_timeout_seconds,
+        drain_pause_seconds=drain_pause_seconds,
+        drain_seconds=drain_seconds,
+        log=command.Logs(log_level, log_format, log_calls),
     )
-    raise typer.Exit(foreground.run(command.shim(settings)))
+    server = Target(target, target_ca, target_certificate, target_key)
+    raise typer.Exit(foreground.run(command.shim(server, serving)))
 
 
 @app.command()
@@ -172,6 +216,9 @@ def main() -> None:
         for line in str(failure).splitlines():
             typer.echo(f"affix: {line}", err=True)
         sys.exit(2)
+    except Exception as fault:  # noqa: BLE001 - said, but for its text, which may hold a password
+        typer.echo(f"affix: a fault of ours\n{tracebacks.safe(fault)}", err=True)
+        sys.exit(1)
 
 
 @contextmanager

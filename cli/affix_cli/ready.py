@@ -13,7 +13,9 @@ EXAMPLE = '{"jsonrpc": "2.0", "id": 1, "method": "task.create", "params": {"text
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - read here, not bound
 
 
-def up_message(grpc: str, http: str, postgres_dsn: str | None, redis_url: str, data_dir: Path) -> str:
+def up_message(
+    grpc: str, http: str, postgres_dsn: str | None, redis_url: str, data_dir: Path, *, tls: bool = False
+) -> str:
     """Say that `affix up` serves, and how to look into its stores."""
     socket = unquote(urlsplit(redis_url).path)
     inside = [
@@ -23,39 +25,48 @@ def up_message(grpc: str, http: str, postgres_dsn: str | None, redis_url: str, d
         "",
         f"Ctrl-C stops it and its stores; the data stay in {data_dir}.",
     ]
-    return "\n".join([*_both(grpc, http), "", *inside])
+    return "\n".join([*_both(grpc, http, tls=tls), "", *inside])
 
 
-def serve_message(grpc: str, http: str) -> str:
+def serve_message(grpc: str, http: str, *, tls: bool = False) -> str:
     """Say that `affix serve` serves."""
-    return "\n".join([*_both(grpc, http), "", "Ctrl-C stops it."])
+    return "\n".join([*_both(grpc, http, tls=tls), "", "Ctrl-C stops it."])
 
 
-def shim_message(http: str, target: str) -> str:
+def shim_message(http: str, target: str, *, tls: bool = False) -> str:
     """Say that `affix shim` serves, and for whom."""
-    head = [f"Affix {__version__}, JSON-RPC for {target}, is ready.", "", f"  JSON-RPC  {_url(http)}", ""]
-    return "\n".join([*head, "Try it:", _curl(http), "", "Ctrl-C stops it."])
+    head = [f"Affix {__version__}, JSON-RPC for {target}, is ready.", "", f"  JSON-RPC  {_url(http, tls=tls)}", ""]
+    return "\n".join([*head, _try(tls=tls), _curl(http, tls=tls), "", "Ctrl-C stops it."])
 
 
-def _both(grpc: str, http: str) -> list[str]:
+def _try(*, tls: bool) -> str:
+    if tls:
+        return "Try it (with --cacert for a CA of your own, --cert and --key if clients must show a certificate):"
+    return "Try it:"
+
+
+def _both(grpc: str, http: str, *, tls: bool) -> list[str]:
+    plain = "" if tls else " -plaintext"
     return [
         f"Affix {__version__} is ready.",
         "",
         f"  gRPC      {grpc}",
-        f"  JSON-RPC  {_url(http)}",
+        f"  JSON-RPC  {_url(http, tls=tls)}",
         "",
-        "Try it:",
-        _curl(http),
-        f'  {_grpcurl()} -plaintext -d \'{{"text": "Say hello"}}\' {_reachable(grpc)} affix.v1.TaskService/CreateTask',
+        _try(tls=tls),
+        _curl(http, tls=tls),
+        f'  {_grpcurl()}{plain} -d \'{{"text": "Say hello"}}\' {_reachable(grpc)} affix.v1.TaskService/CreateTask',
     ]
 
 
-def _curl(http: str) -> str:
-    return f"  curl -s {shlex.quote(_url(_reachable(http)))} -H 'content-type: application/json' -d '{EXAMPLE}'"
+def _curl(http: str, *, tls: bool) -> str:
+    return (
+        f"  curl -s {shlex.quote(_url(_reachable(http), tls=tls))} -H 'content-type: application/json' -d '{EXAMPLE}'"
+    )
 
 
-def _url(address: str) -> str:
-    return f"http://{address}/rpc"
+def _url(address: str, *, tls: bool) -> str:
+    return f"{'https' if tls else 'http'}://{address}/rpc"
 
 
 def _reachable(address: str) -> str:

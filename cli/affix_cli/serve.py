@@ -6,10 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import structlog
 import typer
 
-from affix_cli import http, logs, metrics, ready, tracing
+from affix_cli import certificates, http, logs, metrics, ready, tracing
 from affix_cli.addresses import Addresses
+from affix_cli.certificates import Certificates
+from affix_cli.connections import Bounds
 from affix_cli.failures import Failure
 from affix_cli.foreground import Announce, Operator, serve_until_stopped
 from affix_cli.settings import load
@@ -18,6 +21,8 @@ from affix_server.app import open_server
 from affix_server.config import Settings
 from affix_server.errors import StartError
 from affix_shim.app import make_app
+
+_log = structlog.get_logger()
 
 
 async def serve(workers: int | None) -> int:
@@ -34,7 +39,7 @@ async def serve(workers: int | None) -> int:
         settings = settings.model_copy(update={"workers": workers})
 
     def announce(addresses: Addresses) -> None:
-        typer.echo(ready.serve_message(addresses.grpc, addresses.http))
+        typer.echo(ready.serve_message(addresses.grpc, addresses.http, tls=settings.tls_certificate is not None))
 
     return await serve_settings(settings, Operator(), announce)
 
@@ -62,22 +67,29 @@ async def both_wires(settings: Settings, telling: metrics.Telling = metrics.alon
     whoever chooses among servers has left it when its ports close. Raises Failure or StartError when it cannot start.
     """
     registry = metrics.process_registry()
+    shown = _certificates(settings)
+    credentials = None if shown is None else shown.grpc()
     async with (
         telling(registry) as text,
         tracing.configured("affix") as spans,
-        open_server(settings, registry, spans) as server,
+        open_server(settings, registry, spans, credentials=credentials) as server,
     ):
         app = make_app(
             server.channel,
             metrics=text,
             max_body_bytes=settings.max_message_bytes,
+            max_batch=settings.max_jsonrpc_batch,
             registry=registry,
             log_calls=settings.log_calls != "off",
             spans=spans,
         )
-        share = settings.workers > 1
         async with http.serving(
-            app, settings.http_listen, grace_seconds=settings.drain_seconds, share_port=share
+            app,
+            settings.http_listen,
+            grace_seconds=settings.drain_seconds,
+            bounds=_bounds(settings),
+            certificates=shown,
+            share_port=settings.workers > 1,
         ) as site:
             yield Addresses(server.grpc_address, site.address)
             server.unready()
@@ -86,3 +98,19 @@ async def both_wires(settings: Settings, telling: metrics.Telling = metrics.alon
             # Neither wire takes new calls while the other finishes its own; the stores close after both.
             drained = asyncio.create_task(server.drain())
         await drained
+
+
+def _certificates(settings: Settings) -> Certificates | None:
+    files = certificates.files(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
+    if files is None:
+        return None
+    return Certificates(files, lambda cause: _log.error("certificates_refused", cause=cause))
+
+
+def _bounds(settings: Settings) -> Bounds:
+    return Bounds(
+        connections=settings.max_connections,
+        receive_seconds=settings.receive_timeout_seconds,
+        send_seconds=settings.send_timeout_seconds,
+        unsent_bytes=settings.max_unsent_bytes,
+    )

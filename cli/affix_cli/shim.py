@@ -7,12 +7,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-import grpc.aio
+import structlog
 import typer
 
 from affix_cli import http, logs, metrics, ready, tracing
+from affix_cli.certificates import Certificates, Files
+from affix_cli.connections import Bounds
 from affix_cli.foreground import Operator, serve_until_stopped
+from affix_cli.target import Target
 from affix_shim.app import make_app
+
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,35 +30,37 @@ class Logs:
 
 
 @dataclass(frozen=True, slots=True)
-class ShimSettings:
-    """What `affix shim` can be told; times in seconds."""
+class Serving:
+    """How JSON-RPC is served."""
 
-    target: str
     listen: str
+    files: Files | None
+    bounds: Bounds
     max_message_bytes: int
+    max_batch: int
     timeout_seconds: float
     drain_pause_seconds: float
     drain_seconds: float
     log: Logs
 
 
-async def shim(settings: ShimSettings) -> int:
+async def shim(target: Target, serving: Serving) -> int:
     """Serve until a signal; return the exit code. Raises Failure when it cannot start."""
-    http.host_and_port(settings.target)
-    logs.configure(settings.log.level, settings.log.format)
+    http.host_and_port(target.address)
+    logs.configure(serving.log.level, serving.log.format)
     operator = Operator()
 
     def announce(address: str) -> None:
-        typer.echo(ready.shim_message(address, settings.target))
+        typer.echo(ready.shim_message(address, target.address, tls=serving.files is not None))
 
-    return await serve_until_stopped(_service(settings), operator, announce)
+    return await serve_until_stopped(_service(target, serving), operator, announce)
 
 
 @asynccontextmanager
-async def _service(settings: ShimSettings) -> AsyncIterator[str]:
+async def _service(target: Target, serving: Serving) -> AsyncIterator[str]:
     options = [
-        ("grpc.max_send_message_length", settings.max_message_bytes),
-        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.max_send_message_length", serving.max_message_bytes),
+        ("grpc.max_receive_message_length", serving.max_message_bytes),
         # A server that comes back is found again within a second, not within two minutes.
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 1000),
@@ -61,21 +68,29 @@ async def _service(settings: ShimSettings) -> AsyncIterator[str]:
         ("grpc.enable_http_proxy", 0),
     ]
     registry = metrics.process_registry()
+    shown = None if serving.files is None else Certificates(serving.files, _refused)
     async with (
         metrics.alone(registry) as text,
         tracing.configured("affix-shim") as spans,
-        grpc.aio.insecure_channel(settings.target, options=options) as channel,
+        target.channel(options) as channel,
     ):
         app = make_app(
             channel,
             metrics=text,
-            max_body_bytes=settings.max_message_bytes,
-            timeout_seconds=settings.timeout_seconds,
+            max_body_bytes=serving.max_message_bytes,
+            max_batch=serving.max_batch,
+            timeout_seconds=serving.timeout_seconds,
             registry=registry,
-            log_calls=settings.log.calls != "off",
+            log_calls=serving.log.calls != "off",
             spans=spans,
         )
-        async with http.serving(app, settings.listen, grace_seconds=settings.drain_seconds) as site:
+        async with http.serving(
+            app, serving.listen, grace_seconds=serving.drain_seconds, bounds=serving.bounds, certificates=shown
+        ) as site:
             yield site.address
             site.leave()
-            await asyncio.sleep(settings.drain_pause_seconds)
+            await asyncio.sleep(serving.drain_pause_seconds)
+
+
+def _refused(cause: str) -> None:
+    _log.error("certificates_refused", cause=cause)

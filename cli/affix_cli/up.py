@@ -44,7 +44,10 @@ async def up() -> int:
         def announce(addresses: Addresses) -> None:
             stores.lock.announce(gRPC=addresses.grpc, HTTP=addresses.http)
             dsn = stores.postgres_dsn if with_postgres else None
-            typer.echo(ready.up_message(addresses.grpc, addresses.http, dsn, stores.redis_url, settings.data_dir))
+            tls = settings.tls_certificate is not None
+            typer.echo(
+                ready.up_message(addresses.grpc, addresses.http, dsn, stores.redis_url, settings.data_dir, tls=tls)
+            )
 
         own = {"postgres_dsn": stores.postgres_dsn, "redis_url": stores.redis_url}
         return await serve_settings(settings.model_copy(update=own), operator, announce)

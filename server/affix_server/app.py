@@ -19,6 +19,7 @@ from affix_server.errors import StartError, StorageUnavailableError
 from affix_server.grpc_options import grpc_options
 from affix_server.handlers import Handler, Interceptors, method_handlers
 from affix_server.health import HealthServicer, Usable
+from affix_server.interceptors.caps import CallCap, UnsentCap, WatcherCap
 from affix_server.interceptors.deadline import bound_stream, bound_time
 from affix_server.interceptors.decoding import refuse_undecodable
 from affix_server.interceptors.metrics import CallMetrics
@@ -79,20 +80,28 @@ class Server:
 
 @asynccontextmanager
 async def open_server(
-    settings: Settings, registry: CollectorRegistry, spans: Spans | None = None
+    settings: Settings,
+    registry: CollectorRegistry,
+    spans: Spans | None = None,
+    *,
+    credentials: grpc.ServerCredentials | None = None,
 ) -> AsyncIterator[Server]:
-    """Open the stores, serve, and close everything in reverse order at the end. With `spans`, calls are traced.
+    """Open the stores, serve, and close everything in reverse order at the end.
+
+    With `spans`, calls are traced; with credentials, the port speaks TLS only.
 
     Raises StartError, with whatever was opened closed again, when a store
     cannot be reached, its schema is behind, or the port cannot be had.
     """
+    if settings.tls_certificate is not None and credentials is None:
+        raise StartError("AFFIX_TLS_CERTIFICATE is set, and whoever starts this server has not read it")
     async with AsyncExitStack() as stack:
         alone = settings.postgres_dsn == NO_POSTGRES
         storage = await (open_redis_only if alone else open_storage)(settings, registry, stack, spans)
         services = _services(settings, registry, storage, _rate_limit(settings, stack), spans)
         health = HealthServicer(tuple(services), _stores(storage))
         services |= _health_service(health)
-        server, address = await _serve(settings, services)
+        server, address = await _serve(settings, services, credentials)
         channel = LocalChannel(_by_path(services))
         opened = Server(channel, server, health, storage.watching, address, settings.drain_seconds)
         stack.push_async_callback(opened.drain)
@@ -109,14 +118,17 @@ def _services(
     """Build the handlers of our services, by service and method: what both wires call."""
     callers, limit = Callers(settings.instance_id), settings.max_content_bytes
     outcomes = Outcomes(CallMetrics(registry), RequestLog(settings.log_calls, settings.log_slow_seconds))
+    watchers = WatcherCap(settings.max_watchers, settings.max_watchers_per_caller)
     interceptors = Interceptors(
         calls=(
             outcomes.calls,
+            CallCap(settings.max_concurrent_calls).cap,
+            UnsentCap(settings.max_unsent_bytes, settings.send_timeout_seconds).cap,
             bound_time(settings.operation_timeout_seconds),
             rate_limit,
             refuse_undecodable,
         ),
-        streams=(outcomes.streams, bound_stream),
+        streams=(outcomes.streams, watchers.cap, bound_stream),
         opening=(rate_limit, refuse_undecodable),
     )
     if spans is not None:
@@ -169,13 +181,18 @@ def _health_service(health: HealthServicer) -> dict[str, dict[str, Handler]]:
     return {service.full_name: method_handlers(service, health, Interceptors())}
 
 
-async def _serve(settings: Settings, services: Mapping[str, dict[str, Handler]]) -> tuple[grpc.aio.Server, str]:
+async def _serve(
+    settings: Settings, services: Mapping[str, dict[str, Handler]], credentials: grpc.ServerCredentials | None
+) -> tuple[grpc.aio.Server, str]:
     server = grpc.aio.server(options=grpc_options(settings))
     for name, handlers in services.items():
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
     add_reflection(server, tuple(services))
     try:
-        port = server.add_insecure_port(settings.grpc_listen)
+        if credentials is None:
+            port = server.add_insecure_port(settings.grpc_listen)
+        else:
+            port = server.add_secure_port(settings.grpc_listen, credentials)
     except RuntimeError:
         raise StartError(f"cannot listen on {settings.grpc_listen} (AFFIX_GRPC_LISTEN): is the port in use?") from None
     await server.start()

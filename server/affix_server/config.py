@@ -108,6 +108,27 @@ class Settings(BaseSettings):
     task_delete_rate_limit: RateLimit = Field(NO_LIMIT, description="calls of DeleteTask per caller")
     max_content_bytes: int = Field(16 * 1024 * 1024, ge=1, description="largest content of one attachment")
     max_message_bytes: int = Field(64 * 1024 * 1024, ge=1024 * 1024, description="largest request or response")
+    max_concurrent_calls: int = Field(1000, ge=1, description="calls answered at the same time, over both wires")
+    max_connections: int = Field(10_000, ge=1, description="connections open at the same time, on each port")
+    max_jsonrpc_batch: int = Field(100, ge=1, le=1000, description="requests in a JSON-RPC batch")
+    max_watchers: int = Field(10_000, ge=1, description="watches under way at the same time")
+    max_watchers_per_caller: int = Field(1000, ge=1, description="watches of one caller under way at the same time")
+    max_unsent_bytes: int = Field(
+        1024 * 1024 * 1024, ge=1024 * 1024, description="answers that clients have not taken yet, on each port"
+    )
+    receive_timeout_seconds: float = Field(
+        10.0, gt=0, le=300, description="how long a client may leave a handshake or a request half sent"
+    )
+    send_timeout_seconds: float = Field(
+        30.0, gt=0, le=300, description="how long a client may take nothing of an answer that waits for it"
+    )
+    tls_certificate: Path | None = Field(
+        None, description="PEM file with the certificate of both ports and its chain; with it they speak TLS only"
+    )
+    tls_key: Path | None = Field(None, description="PEM file with its key, without a passphrase")
+    tls_client_ca: Path | None = Field(
+        None, description="PEM file with the CAs of clients; with it only clients with a certificate of theirs connect"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged, at least")
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="how log lines look: JSON, text for people, or text on a terminal and JSON elsewhere"

@@ -111,3 +111,14 @@ class RateLimitedError(AffixError):
         """Say when asking again makes sense."""
         super().__init__(retry_after_ms)
         self.retry_after_ms = retry_after_ms
+
+
+class LimitExceededError(AffixError):
+    """The server already does as much at the same time as it may; nothing was done."""
+
+    def __init__(self, what: str, limit: int, actual: int) -> None:
+        """Say what there would be too many of (`calls at the same time`), how many may be and how many would be."""
+        super().__init__(what, limit, actual)
+        self.what = what
+        self.limit = limit
+        self.actual = actual

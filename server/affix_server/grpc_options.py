@@ -17,6 +17,7 @@ def grpc_options(settings: Settings) -> tuple[tuple[str, int], ...]:
         # A client that pings oftener is told to go away (ENHANCE_YOUR_CALM), whether it has calls under way or not.
         ("grpc.http2.min_ping_interval_without_data_ms", int(settings.grpc_min_ping_seconds * _MS)),
         ("grpc.keepalive_permit_without_calls", 1),
+        *_bounds(settings),
     ]
     if settings.grpc_keepalive_seconds:
         options += [
@@ -41,3 +42,18 @@ def _max_connection_age_seconds(settings: Settings) -> float:
     if settings.grpc_max_connection_age_seconds is not None:
         return settings.grpc_max_connection_age_seconds
     return settings.drain_pause_seconds / 2
+
+
+def _bounds(settings: Settings) -> tuple[tuple[str, int], ...]:
+    """Say how much of gRPC's port one client, or all of them, may take up before any call is looked at."""
+    streams = settings.max_concurrent_calls + settings.max_watchers
+    return (
+        ("grpc.max_allowed_incoming_connections", settings.max_connections),
+        # A connection may carry all there may be: a shim's does. More wait at the client.
+        ("grpc.max_concurrent_streams", streams),
+        # What has arrived and is not taken up yet: with fewer, one client that resets its streams at once
+        # would have gRPC refuse those of others, at random and with CANCELLED.
+        ("grpc.server.max_pending_requests", 2 * streams),
+        ("grpc.server.max_pending_requests_hard_limit", 4 * streams),
+        ("grpc.server_handshake_timeout_ms", int(settings.receive_timeout_seconds * 1000)),
+    )

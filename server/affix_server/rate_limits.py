@@ -60,8 +60,11 @@ def connection_pool(address: Mapping[str, Any], *, longest_seconds: float) -> Bl
     if address["path"] is not None:
         place = {"connection_class": UnixDomainSocketConnection, "path": address["path"]}
     else:
-        kind = SSLConnection if address["tls"] else Connection
-        place = {"connection_class": kind, "host": address["host"], "port": address["port"]}
+        place = {"connection_class": Connection, "host": address["host"], "port": address["port"]}
+    if address["tls"] is not None:
+        place |= {"connection_class": SSLConnection, "ssl_check_hostname": True}
+        for name, option in (("ca", "ssl_ca_certs"), ("certificate", "ssl_certfile"), ("key", "ssl_keyfile")):
+            place[option] = address["tls"][name]
     return BlockingConnectionPool(
         max_connections=_CONNECTIONS,
         timeout=longest_seconds,

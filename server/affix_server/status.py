@@ -18,6 +18,7 @@ from affix_server.errors import (
     ConflictError,
     DeadlineExceededError,
     InvalidParamsError,
+    LimitExceededError,
     RateLimitedError,
     ResumeTokenExpiredError,
     ShuttingDownError,
@@ -122,9 +123,8 @@ def wire_error(fault: BaseException, method: str, request: object) -> WireError:
         case CircuitOpenError(retry_after_ms=ms):
             message = _FAILURES.get(method, "Storage is unavailable")
             return _error(grpc.StatusCode.UNAVAILABLE, message, "CIRCUIT_OPEN", _retry(ms), **subject)
-        case RateLimitedError(retry_after_ms=ms):
-            message = f"Too many calls: try again in {math.ceil(ms / 1000)} s"
-            return _error(grpc.StatusCode.RESOURCE_EXHAUSTED, message, "RATE_LIMITED", _retry(ms), **subject)
+        case RateLimitedError() | LimitExceededError():
+            return _exhausted(fault, subject)
         case StorageUnavailableError():
             return _storage_failure(fault, method, subject)
     return _error(grpc.StatusCode.INTERNAL, "Internal error", "INTERNAL")
@@ -143,6 +143,15 @@ def _storage_failure(fault: StorageUnavailableError, method: str, subject: Mappi
     reason = "DEADLINE_EXCEEDED" if late else "STORAGE_UNAVAILABLE"
     message = _FAILURES.get(method, "Storage is unavailable")
     return _error(code, message, reason, **subject, cause=fault.cause)
+
+
+def _exhausted(fault: RateLimitedError | LimitExceededError, subject: Mapping[str, str]) -> WireError:
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    if isinstance(fault, RateLimitedError):
+        message = f"Too many calls: try again in {math.ceil(fault.retry_after_ms / 1000)} s"
+        return _error(code, message, "RATE_LIMITED", _retry(fault.retry_after_ms), **subject)
+    message = f"Too many {fault.what}: {fault.actual}, at most {fault.limit} are allowed"
+    return _error(code, message, "LIMIT_EXCEEDED", **subject, limit=str(fault.limit), actual=str(fault.actual))
 
 
 def _subject(request: object) -> Iterator[tuple[str, str]]:

@@ -18,7 +18,7 @@ from msgspec import Raw
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 
 from affix_shim.gateway import Caller, Gateway
-from affix_shim.jsonrpc import INVALID_REQUEST, PARSE_ERROR, JsonRpcError, answer, error_answer
+from affix_shim.jsonrpc import INVALID_REQUEST, MAX_BATCH, PARSE_ERROR, JsonRpcError, answer, error_answer
 from affix_shim.observing import CallObserver, HttpObserver
 from affix_shim.results import Result
 from affix_shim.server_sent_events import ServerSentEvents
@@ -41,6 +41,7 @@ def make_app(
     *,
     metrics: Callable[[], Awaitable[bytes]],
     max_body_bytes: int = _MAX_BODY_BYTES,
+    max_batch: int = MAX_BATCH,
     timeout_seconds: float | None = None,
     registry: CollectorRegistry | None = None,
     log_calls: bool = True,
@@ -48,11 +49,11 @@ def make_app(
 ) -> web.Application:
     """Make the application; the channel stays the caller's to close.
 
-    POST /rpc takes bodies of up to `max_body_bytes`, GET /ws messages. GET /events streams. GET /healthz answers
-    while the process lives, GET /readyz when the service behind the channel says it is serving, until `LEAVING` is set,
-    GET /metrics with what `metrics` gives, Prometheus text. `timeout_seconds` bounds each
-    call over the channel; None leaves that to the server. Requests are counted in `registry`, and those that the
-    service does not hear of are logged, if `log_calls`; with `spans`, all are traced. Whoever stops serving
+    POST /rpc takes bodies of up to `max_body_bytes` and batches of up to `max_batch`, and so does GET /ws. GET /events
+    streams. GET /healthz answers while the process lives, GET /readyz when the service behind the channel says it is
+    serving, until `LEAVING` is set, GET /metrics with what `metrics` gives, Prometheus text. `timeout_seconds`
+    bounds each call over the channel; None leaves that to the server. Requests are counted in `registry`, and those
+    that the service does not hear of are logged, if `log_calls`; with `spans`, all are traced. Whoever stops serving
     calls the application's `shutdown` first: conversations and streams would not end by themselves.
     """
     registry = registry or CollectorRegistry()
@@ -61,14 +62,14 @@ def make_app(
     observer = CallObserver(registry, logs=log_calls)
     gateway = Gateway(channel, timeout_seconds=timeout_seconds, observer=observer, spans=spans)
     watches = Watches(channel, observer=observer, spans=spans)
-    sockets, streams = WebSockets(gateway, watches, max_body_bytes), ServerSentEvents(watches)
+    sockets, streams = WebSockets(gateway, watches, max_body_bytes, max_batch), ServerSentEvents(watches)
 
     async def end_watches(_app: web.Application) -> None:
         streams.close()
         await sockets.close()
 
     app.on_shutdown.append(end_watches)
-    app.router.add_route("*", "/rpc", _Rpc(gateway, max_body_bytes).handle)
+    app.router.add_route("*", "/rpc", _Rpc(gateway, max_body_bytes, max_batch).handle)
     app.router.add_get("/ws", sockets.handle)
     app.router.add_get("/events", streams.handle, allow_head=False)
     app.router.add_get("/healthz", _healthz)
@@ -80,9 +81,10 @@ def make_app(
 class _Rpc:
     """POST /rpc."""
 
-    def __init__(self, gateway: Gateway, max_body_bytes: int) -> None:
+    def __init__(self, gateway: Gateway, max_body_bytes: int, max_batch: int) -> None:
         self._gateway = gateway
         self._max_body_bytes = max_body_bytes
+        self._max_batch = max_batch
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer one HTTP request: 200 with JSON, 204 without a body, or 405, 413, 415."""
@@ -94,21 +96,33 @@ class _Rpc:
         if length is not None and length > self._max_body_bytes:
             return self._too_large(f"{length} bytes")
         try:
-            body = await request.read()
-        except web.HTTPRequestEntityTooLarge:
-            return self._too_large("more")
+            body = await self._read(request)
         except web.RequestPayloadError:
             unread = JsonRpcError(PARSE_ERROR, "Parse error: the body ends early or is not encoded as its headers say")
             return web.Response(body=error_answer(unread), headers=_JSON)
+        if body is None:
+            return self._too_large("more")
         caller = Caller(request.headers, request.remote)
 
         async def handle(method: str, params: Raw) -> Result:
             return await self._gateway.call(method, params, caller)
 
-        answered = await answer(body, handle)
+        answered = await answer(body, handle, self._max_batch)
         if answered is None:
             return web.Response(status=HTTPStatus.NO_CONTENT)
         return web.Response(body=answered, headers=_JSON)
+
+    async def _read(self, request: web.Request) -> bytes | None:
+        """Read the body; None when it is too large. What is unpacked, of which there may be no end, lets others in."""
+        packed = "Content-Encoding" in request.headers
+        body = bytearray()
+        async for chunk in request.content.iter_any():
+            body += chunk
+            if len(body) > self._max_body_bytes:
+                return None
+            if packed:
+                await asyncio.sleep(0)
+        return bytes(body)
 
     def _too_large(self, actual: str) -> web.Response:
         limit = f"the body must be at most {self._max_body_bytes} bytes, not {actual}"

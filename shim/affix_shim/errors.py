@@ -22,7 +22,7 @@ from grpc.aio import AioRpcError
 from affix.v1.attachments_pb2 import BatchError
 from affix_shim.jsonrpc import INVALID_PARAMS, METHOD_NOT_FOUND, JsonRpcError, internal_error
 from affix_shim.paths import json_path
-from affix_shim.violations import Violation, invalid_params
+from affix_shim.violations import Violation, clip, invalid_params
 
 STORAGE: Final = -32500
 RATE_LIMITED: Final = -32000
@@ -67,6 +67,11 @@ def _revision(failure: Failure) -> dict[str, object]:
     return _reason(failure) if current is None else {"currentRevision": int(current), "reason": failure.reason}
 
 
+def _limit(failure: Failure) -> dict[str, object]:
+    numbers = {name: int(failure.facts[name]) for name in ("limit", "actual") if name in failure.facts}
+    return {**numbers, "reason": failure.reason}
+
+
 class _Row(NamedTuple):
     """How a reason looks in JSON-RPC: its code, which names its data carries, what else."""
 
@@ -82,6 +87,7 @@ _TABLE: Final = {
     "STORAGE_UNAVAILABLE": _Row(STORAGE, _NAMES, _cause),
     "DEADLINE_EXCEEDED": _Row(STORAGE, _NAMES, _cause),
     "RATE_LIMITED": _Row(RATE_LIMITED, _NAMES, _retry),
+    "LIMIT_EXCEEDED": _Row(RATE_LIMITED, _NAMES, _limit),
     "CIRCUIT_OPEN": _Row(CIRCUIT_OPEN, _NAMES, _retry),
     "UNAUTHENTICATED": _Row(NOT_ALLOWED, (), _reason),
     "PERMISSION_DENIED": _Row(NOT_ALLOWED, _NAMES, _reason),
@@ -129,7 +135,8 @@ def to_json_rpc(failed: Failed, asked: Asked) -> JsonRpcError:
         return method_not_found(asked.method)
     row = _TABLE.get(failure.reason)
     if row is None:
-        _log.error("unexplained_failure", method=asked.method, status=failed.code.name, text=failed.text)
+        # Its text may hold anything, what callers store among it.
+        _log.error("unexplained_failure", method=asked.method, status=failed.code.name)
         return internal_error()
     known = {**asked.names, **failure.facts}
     names = {name: known[name] for name in row.names if name in known}
@@ -138,7 +145,7 @@ def to_json_rpc(failed: Failed, asked: Asked) -> JsonRpcError:
 
 def method_not_found(method: str) -> JsonRpcError:
     """Make the answer to a method that does not exist."""
-    return JsonRpcError(METHOD_NOT_FOUND, "Method not found", {"method": method})
+    return JsonRpcError(METHOD_NOT_FOUND, "Method not found", {"method": clip(method)})
 
 
 def needs_websocket(method: str) -> JsonRpcError:

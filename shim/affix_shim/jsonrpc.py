@@ -15,6 +15,8 @@ import structlog
 from msgspec import DecodeError, Raw, Struct, ValidationError
 from msgspec.json import Decoder, Encoder
 
+from affix_shim.arrays import MOST_ITEMS, items_of
+
 PARSE_ERROR: Final = -32700
 INVALID_REQUEST: Final = -32600
 METHOD_NOT_FOUND: Final = -32601
@@ -54,7 +56,6 @@ class _Envelope(Struct, gc=False):
 
 
 _envelope: Final = Decoder(_Envelope)
-_list: Final = Decoder(list[Raw])
 _any: Final = Decoder(Raw)
 _string: Final = Decoder(str)
 _encode: Final = Encoder().encode
@@ -92,15 +93,15 @@ def error_object(error: JsonRpcError) -> dict[str, object]:
     return body
 
 
-async def answer(body: bytes, handle: Handler) -> bytes | None:
-    """Answer a request or a batch; None when there is nothing to say (notifications only).
+async def answer(body: bytes, handle: Handler, max_batch: int = MAX_BATCH) -> bytes | None:
+    """Answer a request or a batch of at most `max_batch`; None when there is nothing to say (notifications only).
 
     The items of a batch run concurrently and are answered in their order. Never
     raises for anything in `body`: what `handle` raises becomes an error answer,
     an exception that is no JsonRpcError is logged and answered with -32603.
     """
     try:
-        parsed = _parse(body)
+        parsed = _parse(body, max_batch)
     except JsonRpcError as error:
         return error_answer(error)
     if isinstance(parsed, _Envelope):
@@ -109,7 +110,7 @@ async def answer(body: bytes, handle: Handler) -> bytes | None:
     return b"[" + b",".join(answers) + b"]" if answers else None
 
 
-def _parse(body: bytes) -> _Envelope | list[Raw]:
+def _parse(body: bytes, max_batch: int) -> _Envelope | list[Raw]:
     """Decode a request object, or the items of a batch, which are JSON but may be no requests."""
     try:
         if not body.isascii():
@@ -120,7 +121,7 @@ def _parse(body: bytes) -> _Envelope | list[Raw]:
         except ValidationError:
             pass
         try:
-            items = _list.decode(body)
+            items = items_of(body)
         except ValidationError:
             text = _any.decode(body)  # a type error comes before the syntax is checked to the end
             raise _invalid_request(f"a request must be an object or a batch, not {kind(text)}") from None
@@ -130,9 +131,10 @@ def _parse(body: bytes) -> _Envelope | list[Raw]:
         raise JsonRpcError(PARSE_ERROR, "Parse error: nested too deeply") from error
     except DecodeError as error:
         raise JsonRpcError(PARSE_ERROR, f"Parse error: {_syntax(error)}") from error
-    if not 1 <= len(items) <= MAX_BATCH:
-        raise _invalid_request(f"a batch must hold 1 to {MAX_BATCH} requests, not {len(items)}")
-    return items
+    if items is not None and 1 <= len(items) <= max_batch:
+        return items
+    actual = f"more than {MOST_ITEMS}" if items is None else str(len(items))
+    raise _invalid_request(f"a batch must hold 1 to {max_batch} requests, not {actual}")
 
 
 def _syntax(error: DecodeError) -> str:

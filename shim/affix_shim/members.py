@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from msgspec import Raw
+from msgspec import Raw, Struct
 from msgspec.json import Decoder
+from msgspec.structs import astuple
 
 _members: Final = Decoder(dict[str, Raw])
 _string: Final = Decoder(str)
@@ -17,13 +18,39 @@ _NAME: Final = re.compile(rb'[{,\s]*("(?:[^"\\]|\\.)*+")[\s:]*+')
 _NEXT: Final = re.compile(rb"\s*+[,}]")
 # `"id":0,` is the shortest member that a parameter we know can add.
 _SHORTEST_REPEAT: Final = 7
+# An object may have so many bytes beside the members that may be large: names and values by the million.
+MAX_BESIDE: Final = 1024 * 1024
+
+
+class BulkyError(Exception):
+    """An object has more, or larger, members than any method takes; they have not been made."""
+
+
+class _Large(Struct, gc=False):
+    """The members that may be large."""
+
+    value: Raw = Raw()
+    content: Raw = Raw()
+    url: Raw = Raw()
+    result: Raw = Raw()
+    metadata: Raw = Raw()
+    updates: Raw = Raw()
+    requests: Raw = Raw()
+
+    def size(self) -> int:
+        return sum(map(len, astuple(self)))
+
+
+_large: Final = Decoder(_Large)
 
 
 def members_of(text: Raw) -> dict[str, Raw]:
     """Decode an object; of a name given twice the last value stays.
 
-    Raises msgspec.ValidationError when it is no object, RecursionError from about 1,000 levels.
+    Raises msgspec.ValidationError when it is no object, RecursionError from about 1,000 levels, BulkyError.
     """
+    if len(text) > MAX_BESIDE and len(text) - _large.decode(text).size() > MAX_BESIDE:
+        raise BulkyError
     return _members.decode(text)
 
 

@@ -14,15 +14,15 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from msgspec import Raw, ValidationError
 from msgspec.json import Decoder
 
+from affix_shim.arrays import MOST_ITEMS, items_of
 from affix_shim.jsonrpc import kind
-from affix_shim.members import members_of, repeated
+from affix_shim.members import MAX_BESIDE, BulkyError, members_of, repeated
 from affix_shim.times import parse_time
 from affix_shim.violations import Violation, clip
 
 T = TypeVar("T")
 
 _string: Final = Decoder(str)
-_list: Final = Decoder(list[Raw])
 _JSON_INTEGER: Final = frozenset(b"-0123456789")
 
 
@@ -142,7 +142,10 @@ class Params:
     def objects(self, name: str) -> Iterator[Params]:
         """Open the objects of a required array one by one; the caller closes each."""
         value = self._typed(name, "an array", required=True)
-        for at, item in enumerate(() if value is None else _list.decode(value)):
+        items = [] if value is None else items_of(value)
+        if items is None:
+            self.refuse(name, f"must have at most {MOST_ITEMS} items")
+        for at, item in enumerate(items or ()):
             opened = open_params(item, self.violations, f"{self._prefix}{name}[{at}]")
             if opened is not None:
                 yield opened
@@ -190,6 +193,9 @@ def open_params(text: Raw, violations: list[Violation], path: str = "") -> Param
         members = members_of(text) if len(text) else {}
     except ValidationError:
         violations.append(Violation(path or "params", f"must be an object, not {kind(text)}"))
+        return None
+    except BulkyError:
+        violations.append(Violation(path or "params", f"must have at most {MAX_BESIDE} bytes beside its contents"))
         return None
     except RecursionError:  # the stack may be deeper here than where the envelope was parsed
         violations.append(Violation(path or "params", "must not be nested so deeply"))

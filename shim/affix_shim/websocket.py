@@ -34,8 +34,9 @@ _MAX_IN_FLIGHT: Final = 100
 class WebSockets:
     """GET /ws."""
 
-    def __init__(self, gateway: Gateway, watches: Watches, max_message_bytes: int) -> None:
+    def __init__(self, gateway: Gateway, watches: Watches, max_message_bytes: int, max_batch: int) -> None:
         """Answer by the gateway, and subscribe to watches."""
+        self._max_batch = max_batch
         self._gateway = gateway
         self._watches = watches
         self._max_message_bytes = max_message_bytes
@@ -50,7 +51,7 @@ class WebSockets:
             socket.headers[REQUEST_ID] = request_id
         await socket.prepare(request)
         caller = Caller(request.headers, request.remote)
-        conversation = _Conversation(socket, self._gateway, self._watches, caller)
+        conversation = _Conversation(socket, self._gateway, self._watches, caller, self._max_batch)
         self._open.add(conversation)
         try:
             await conversation.run()
@@ -66,8 +67,11 @@ class WebSockets:
 class _Conversation:
     """One connection."""
 
-    def __init__(self, socket: web.WebSocketResponse, gateway: Gateway, watches: Watches, caller: Caller) -> None:
+    def __init__(
+        self, socket: web.WebSocketResponse, gateway: Gateway, watches: Watches, caller: Caller, max_batch: int
+    ) -> None:
         self._socket = socket
+        self._max_batch = max_batch
         self._gateway = gateway
         self._watches = watches
         self._caller = caller
@@ -119,7 +123,7 @@ class _Conversation:
             return await self._gateway.call(method, params, self._caller)
 
         try:
-            answered = await answer(body, handle)
+            answered = await answer(body, handle, self._max_batch)
             if answered is not None:
                 await self._send(answered)
             # Only now does the client know its subscriptions.

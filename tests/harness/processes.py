@@ -47,6 +47,10 @@ class Command:
         return self._process.returncode is None
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def output(self) -> str:
         return self._log.read_text(errors="replace")
 
@@ -64,10 +68,6 @@ class Command:
                     await asyncio.sleep(0.05)
         except TimeoutError:
             raise AssertionError(f"no {needle!r} within {READY_SECONDS} s:\n{self.output}") from None
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
 
     def interrupt(self) -> None:
         """What Ctrl-C sends."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import importlib.resources
-import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from affix_server.storage.redis.connection import (
     Reply,
     ReplyTimeoutError,
 )
+from affix_server.storage.redis.tls import Tls, tls_of
 from affix_server.storage.single_flight import SingleFlight
 
 
@@ -35,7 +35,7 @@ class Address:
     host: str
     port: int
     path: str | None
-    tls: bool
+    tls: Tls | None
     username: str | None
     password: str | None
     db: int
@@ -57,7 +57,7 @@ class Address:
             host=parts.hostname or "localhost",
             port=port,
             path=unquote(parts.path) if parts.scheme == "unix" else None,
-            tls=parts.scheme == "rediss",
+            tls=tls_of(parts.scheme, query),
             username=unquote(parts.username) if parts.username else query.get("username"),
             password=unquote(secret) if secret else None,
             db=db,
@@ -197,7 +197,8 @@ class RedisClient:
         if address.path is not None:
             _, connection = await loop.create_unix_connection(new_connection, address.path)
         else:
-            context = ssl.create_default_context() if address.tls else None
+            # Read anew each time, so that a certificate that was replaced is used from the next connection on.
+            context = None if address.tls is None else address.tls.context()
             _, connection = await loop.create_connection(new_connection, address.host, address.port, ssl=context)
         greeting = [*address.greeting(), *(("SCRIPT", "LOAD", script.source) for script in self._scripts)]
         for reply in await connection.send(greeting):
