@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from affix_cli import __version__
+from affix_cli import __version__, tokens
 from affix_cli.failures import Failure
 
 app = typer.Typer(
@@ -25,6 +25,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(tokens.app, name="token")
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 - the signature typer calls
@@ -80,12 +82,17 @@ def shim(
     operation_timeout_seconds: Annotated[
         float, typer.Option(envvar="AFFIX_OPERATION_TIMEOUT_SECONDS", min=0.1, help="Upper bound of any call.")
     ] = 5.0,
+    metrics: Annotated[
+        str, typer.Option("--metrics", envvar="AFFIX_METRICS_ACCESS", help="Whether to serve /metrics: open or off.")
+    ] = "open",
 ) -> None:
     """Serve JSON-RPC alone, for a gRPC server elsewhere."""
     with _needs("shim"):
         from affix_cli import foreground
         from affix_cli import shim as command
-    raise typer.Exit(foreground.run(command.shim(target, listen, max_message_bytes, operation_timeout_seconds)))
+    raise typer.Exit(
+        foreground.run(command.shim(target, listen, max_message_bytes, operation_timeout_seconds, metrics))
+    )
 
 
 @app.command()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import typer
 
-from affix_cli import http, logs, metrics, ready
+from affix_cli import guard, http, logs, metrics, ready
 from affix_cli.failures import Failure
 from affix_cli.foreground import Operator, serve_until_stopped
 from affix_cli.settings import load
@@ -60,6 +60,10 @@ async def _service(settings: Settings) -> AsyncIterator[Addresses]:
         app = make_app(
             server.channel, metrics=lambda: metrics.text(registry), max_body_bytes=settings.max_message_bytes
         )
+        if settings.metrics_access == "off":
+            guard.shut(app, "/metrics")
+        elif settings.metrics_access == "authenticated":
+            guard.guard(app, "/metrics", lambda request: server.knows(request.headers.items()))
         # A call ends within the operation timeout; the second more is for writing its answer.
         grace = settings.operation_timeout_seconds + 1
         async with http.serving(app, settings.http_listen, grace_seconds=grace) as address:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict
 from functools import partial
@@ -13,11 +13,15 @@ from grpc_health.v1 import health_pb2
 from prometheus_client import CollectorRegistry
 
 from affix.v1 import attachments_pb2, tasks_pb2
+from affix_server.auth.credentials import open_credentials
+from affix_server.auth.permissions import OpenAccess, PrincipalAccess
+from affix_server.auth.principals import Credentials, is_known
 from affix_server.calls import Interceptor
 from affix_server.config import NO_POSTGRES, Settings
 from affix_server.errors import StartError, StorageUnavailableError
 from affix_server.handlers import Handler, Interceptors, method_handlers
 from affix_server.health import HealthServicer, Usable
+from affix_server.interceptors.authentication import Authentication
 from affix_server.interceptors.deadline import bound_stream, bound_time
 from affix_server.interceptors.decoding import refuse_undecodable
 from affix_server.interceptors.errors import map_errors, map_stream_errors
@@ -43,14 +47,25 @@ class Server:
     """A server that is up: on its port, and for this process through a channel."""
 
     def __init__(
-        self, channel: LocalChannel, server: grpc.aio.Server, health: HealthServicer, watching: Watching, address: str
+        self,
+        channel: LocalChannel,
+        server: grpc.aio.Server,
+        health: HealthServicer,
+        watching: Watching,
+        address: str,
+        credentials: Credentials | None,
     ) -> None:
-        """Made by `open_server`."""
+        """Made by `open_server`. `credentials` is what callers are known by, None if they are not asked."""
         self.channel = channel
+        self._credentials = credentials
         self.grpc_address = address
         self._server = server
         self._health = health
         self._watching = watching
+
+    def knows(self, headers: Iterable[tuple[str, str]]) -> bool:
+        """Tell whether the headers of an HTTP request show who sends it."""
+        return self._credentials is not None and is_known(self._credentials, headers)
 
     async def drain(self) -> None:
         """Take no more calls on the port; those under way finish, for at most ten seconds. Watches end at once."""
@@ -64,41 +79,52 @@ async def open_server(settings: Settings, registry: CollectorRegistry) -> AsyncI
     """Open the stores, serve, and close everything in reverse order at the end.
 
     Raises StartError, with whatever was opened closed again, when a store
-    cannot be reached, its schema is behind, or the port cannot be had.
+    cannot be reached, its schema is behind, the port cannot be had, or the
+    credentials cannot be read.
     """
+    credentials = open_credentials(settings)
     async with AsyncExitStack() as stack:
         alone = settings.postgres_dsn == NO_POSTGRES
         storage = await (open_redis_only if alone else open_storage)(settings, registry, stack)
-        services = _services(settings, registry, storage, _rate_limit(settings, stack))
+        services = _services(settings, registry, storage, _rate_limit(settings, stack), credentials)
         health = HealthServicer(tuple(services), _stores(storage))
         services |= _health_service(health)
-        server, address = await _serve(settings, services)
-        opened = Server(LocalChannel(_by_path(services)), server, health, storage.watching, address)
+        server, address = await _serve(settings, services, credentials)
+        opened = Server(LocalChannel(_by_path(services)), server, health, storage.watching, address, credentials)
         stack.push_async_callback(opened.drain)
         yield opened
 
 
 def _services(
-    settings: Settings, registry: CollectorRegistry, storage: Storage | RedisOnlyStorage, rate_limit: Interceptor
+    settings: Settings,
+    registry: CollectorRegistry,
+    storage: Storage | RedisOnlyStorage,
+    rate_limit: Interceptor,
+    credentials: Credentials | None,
 ) -> dict[str, dict[str, Handler]]:
     """Build the handlers of our services, by service and method: what both wires call."""
     callers, limit = Callers(settings.instance_id), settings.max_content_bytes
     metrics = CallMetrics(registry)
+    authentication = None if credentials is None else Authentication(credentials)
+    access = OpenAccess() if credentials is None else PrincipalAccess(storage.tasks)
     interceptors = Interceptors(
         calls=(
             map_errors,
             metrics.count_calls,
             bound_time(settings.operation_timeout_seconds),
+            *(() if authentication is None else (authentication.calls,)),
             rate_limit,
             refuse_undecodable,
         ),
         streams=(map_stream_errors, metrics.count_streams, bound_stream),
-        opening=(rate_limit, refuse_undecodable),
+        opening=(*(() if authentication is None else (authentication.opening,)), rate_limit, refuse_undecodable),
     )
     attachment_service = attachments_pb2.DESCRIPTOR.services_by_name["AttachmentService"]
-    attachment_servicer = AttachmentServicer(storage.attachments, storage.watching, callers, max_content_bytes=limit)
+    attachment_servicer = AttachmentServicer(
+        storage.attachments, storage.watching, callers, access, max_content_bytes=limit
+    )
     task_service = tasks_pb2.DESCRIPTOR.services_by_name["TaskService"]
-    task_servicer = TaskServicer(storage.tasks, callers, max_content_bytes=limit)
+    task_servicer = TaskServicer(storage.tasks, callers, access, max_content_bytes=limit)
     return {
         attachment_service.full_name: method_handlers(attachment_service, attachment_servicer, interceptors),
         task_service.full_name: method_handlers(task_service, task_servicer, interceptors),
@@ -142,7 +168,9 @@ def _health_service(health: HealthServicer) -> dict[str, dict[str, Handler]]:
     return {service.full_name: method_handlers(service, health, Interceptors())}
 
 
-async def _serve(settings: Settings, services: Mapping[str, dict[str, Handler]]) -> tuple[grpc.aio.Server, str]:
+async def _serve(
+    settings: Settings, services: Mapping[str, dict[str, Handler]], credentials: Credentials | None
+) -> tuple[grpc.aio.Server, str]:
     server = grpc.aio.server(
         options=(
             ("grpc.max_receive_message_length", settings.max_message_bytes),
@@ -153,7 +181,8 @@ async def _serve(settings: Settings, services: Mapping[str, dict[str, Handler]])
     )
     for name, handlers in services.items():
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
-    add_reflection(server, tuple(services))
+    if settings.reflection_access != "off":
+        add_reflection(server, tuple(services), credentials if settings.reflection_access == "authenticated" else None)
     try:
         port = server.add_insecure_port(settings.grpc_listen)
     except RuntimeError:

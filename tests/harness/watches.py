@@ -80,8 +80,9 @@ class GrpcWatcher:
 
     name = "grpc"
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel, *, token: str | None = None) -> None:
         self._stub: Any = AttachmentServiceStub(channel)
+        self._credentials = (("authorization", f"Bearer {token}"),) if token is not None else ()
 
     def watch(self, **params: str | None) -> AbstractAsyncContextManager[Watch]:
         return _started(self._events(params))
@@ -93,7 +94,7 @@ class GrpcWatcher:
             resume_token=params.get("resumeToken"),
             view=_VIEWS[params.get("view")],
         )
-        call = self._stub.WatchAttachments(request)
+        call = self._stub.WatchAttachments(request, metadata=self._credentials)
         try:
             async for response in call:
                 yield _from_message(response)
