@@ -47,9 +47,10 @@ async def serving(settings: Mapping[str, str], log: Path) -> AsyncIterator[Servi
 
 
 @asynccontextmanager
-async def shimming(target: str, log: Path) -> AsyncIterator[str]:
+async def shimming(target: str, log: Path, **settings: str) -> AsyncIterator[str]:
     """Run `affix shim` in front of a gRPC address and give its URL; it must stop with exit code 0."""
-    async with _running("shim", "--target", target, settings={"AFFIX_HTTP_LISTEN": _ANY_PORT}, log=log) as command:
+    settings = {"AFFIX_HTTP_LISTEN": _ANY_PORT, **settings}
+    async with _running("shim", "--target", target, settings=settings, log=log) as command:
         yield _printed(command, "url")
 
 
