@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import grpc
 import pytest
@@ -113,7 +114,8 @@ async def test_who_wrote_is_who_has_shown_it(call_as: CallAs, people: People, un
     assert (await wire.call("task.get_attachment", ref))["createdBy"] == "owner"
     # Not even looked at: a bad one is no bad parameter.
     await wire.call("task.delete_attachment", ref, instance="x" * 129)
-    ((_, fields),) = await redis.xrevrange("cb:stream:task.attachment.deleted", count=1)
+    newest: Any = await redis.xrevrange("cb:stream:task.attachment.deleted", count=1)
+    ((_, fields),) = newest
     event = json.loads(fields["data"])
     assert (event["payload"]["taskId"], event["metadata"]["deletedBy"]) == (unused, "owner")
 

@@ -152,7 +152,7 @@ def test_a_clock_may_be_off_by_as_much_as_is_set_and_a_token_ends(
     # Nor does being known already keep one alive.
     token = signed(exp=now - LEEWAY_SECONDS + 1)
     assert why_not(tokens, token) is None
-    monkeypatch.setattr(json_web_tokens.time, "time", lambda: now + 1.0)
+    monkeypatch.setattr(time, "time", lambda: now + 1.0)
     assert tokens._file.value.known[token][1] == now + 1  # noqa: SLF001 - what is remembered
     while why_not(tokens, token) is None:
         pass

@@ -32,7 +32,7 @@ def file(tmp_path: Path) -> Path:
 def pass_a_second(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Make the next use of a file look whether it has changed."""
     real, passed = time.monotonic, [0.0]
-    monkeypatch.setattr(files.time, "monotonic", lambda: real() + passed[0])
+    monkeypatch.setattr(time, "monotonic", lambda: real() + passed[0])
 
     def pass_() -> None:
         passed[0] += files.LOOK_EVERY_SECONDS

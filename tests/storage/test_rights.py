@@ -35,7 +35,8 @@ async def registered(tasks: Tasks) -> str:
 
 async def test_redis_tells_with_one_command(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     task_id = await registered(storage.tasks)
-    about_it, pipeline = [], RedisClient.pipeline
+    about_it: list[Command] = []
+    pipeline = RedisClient.pipeline
 
     async def noting(client: RedisClient, commands: Sequence[Command]) -> list[Reply]:
         about_it.extend(command for command in commands if any(task_id in str(part) for part in command))
