@@ -59,8 +59,8 @@ class TaskCache:
 
     async def rights(self, task_id: str) -> TaskRights | None:
         """Read who may change a task, nothing else of it; None if Redis holds no task that is whole."""
-        ((owner, writers, deleted),) = await self._client.run((TASK_RIGHTS([names.task(task_id)]),))
-        if owner is None or deleted is not None:
+        ((owner, writers),) = await self._client.run((TASK_RIGHTS([names.task(task_id)]),))
+        if owner is None:
             return None
         try:
             return TaskRights(owner.decode(), parse_writers(writers.decode()) if writers is not None else ())
