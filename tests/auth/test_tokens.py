@@ -122,16 +122,16 @@ def test_what_has_changed_is_in_use_within_a_second(file: Path, pass_a_second: C
     assert refused(tokens, first)
 
 
-@pytest.mark.parametrize("bad", ["not json\n", '{"id": "a"}\n', None])
+@pytest.mark.parametrize("bad", [b"not json\n", b'{"id": "a"}\n', b'{"id": "\xff"}', b"[" * 100_000, None])
 def test_a_file_gone_bad_changes_nothing_and_is_said_once(
-    file: Path, pass_a_second: Callable[[], None], bad: str | None
+    file: Path, pass_a_second: Callable[[], None], bad: bytes | None
 ) -> None:
     token = new_token(file, "instance-1", "read")
     tokens, good = Tokens(file, SETTING), file.read_text()
     if bad is None:
         file.unlink()
     else:
-        file.write_text(good + bad)
+        file.write_bytes(good.encode() + bad)
     with capture_logs() as logged:
         for _ in range(3):
             pass_a_second()

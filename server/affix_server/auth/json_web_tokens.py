@@ -155,7 +155,9 @@ def _read_jwks(text: bytes) -> _Keys:
     try:
         listed = json.loads(text)["keys"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise BadFileError("is no JSON Web Key Set") from None
+        listed = None
+    if not isinstance(listed, list):
+        raise BadFileError("is no JSON Web Key Set")
     usable: list[tuple[object, _BoundKey]] = [
         (jwk.get("kid"), _read_jwk(jwk, place)) for place, jwk in enumerate(listed, start=1) if _signs(jwk)
     ]

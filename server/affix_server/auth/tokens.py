@@ -116,6 +116,8 @@ def _by_id(text: bytes) -> dict[str, TokenLine]:
         try:
             one = _decode(line)
             _check(one)
+        except (UnicodeDecodeError, RecursionError):
+            raise BadFileError(f"is no file of tokens: line {number}: not JSON in UTF-8") from None
         except msgspec.DecodeError as fault:
             raise BadFileError(f"is no file of tokens: line {number}: {fault}") from None
         except InvalidParamsError as refused:
