@@ -25,13 +25,17 @@ def new(
     file: File,
     instance: Annotated[str, typer.Option(help="Whose token it is: what `createdBy` says.")],
     scope: Annotated[str, typer.Option(help="read, write or admin; each includes those before it.")],
-    task_prefix: Annotated[str, typer.Option(help="What the ids of its tasks begin with; left out: all.")] = "",
+    task_prefix: Annotated[
+        str | None, typer.Option(help="What the ids of its tasks begin with; left out: all.")
+    ] = None,
 ) -> None:
     """Make a token and print it, this once: the file keeps its hash alone."""
     from affix_server.auth import tokens
 
+    if task_prefix == "":  # a variable of a shell that was not set must not make a token for all tasks
+        raise Failure("--task-prefix must not be empty: leave it out for all tasks")
     with _plain_failures(file):
-        token, line = tokens.new_token(instance, scope, task_prefix)
+        token, line = tokens.new_token(instance, scope, task_prefix or "")
         tokens.add_token(file, line)
     typer.echo(token)
 

@@ -51,6 +51,7 @@ async def test_outside_no_store_is_asked() -> None:
     access = PrincipalAccess(_NotAsked())  # type: ignore[arg-type]
     for scope in (Scope.READ, Scope.WRITE, Scope.ADMIN):
         context = AuthenticatedContext(LocalContext((), None), Principal("bound", scope, PREFIX))
+        access.read(context, (f"{PREFIX}1", f"{PREFIX}2"))  # nor within, to read
         with pytest.raises(PermissionDeniedError):
             access.read(context, (f"{PREFIX}1", "t-1"))
         with pytest.raises(PermissionDeniedError):

@@ -92,6 +92,10 @@ def test_tokens_are_listed_and_revoked_by_their_ids(file: Path) -> None:
         (("--instance", "i", "--scope", "all"), "--scope must be one of read, write, admin"),
         (("--instance", "", "--scope", "read"), "--instance must be 1 to 128 characters, not 0"),
         (
+            ("--instance", "i", "--scope", "read", "--task-prefix", ""),
+            "--task-prefix must not be empty: leave it out for all tasks",
+        ),
+        (
             ("--instance", "i", "--scope", "read", "--task-prefix", "a:"),
             "--task-prefix must consist of A-Z a-z 0-9 . _ - only",
         ),
