@@ -56,7 +56,7 @@ def list_(file: File) -> None:
 
 @app.command()
 def revoke(
-    id: Annotated[str, typer.Argument(help="The token's id: between its two underscores, or in the list.")],  # noqa: A002
+    id: Annotated[str, typer.Argument(help="The token's id: what follows affix_ in it, or in the list.")],  # noqa: A002
     file: File,
 ) -> None:
     """Take a token out of the file; servers refuse it within a second."""
