@@ -15,7 +15,7 @@ async def _through_redis(self: TaskRepository, task_id: str) -> TaskRights:
 
 MUTATIONS = (
     Mutation(
-        "Redis is asked who may write, whether it is believed or not",
+        "any Redis is asked who may write",
         replaced(TaskRepository, "rights", _through_redis),
         (
             rights.who_was_taken_out_past_redis_is_out_everywhere,
