@@ -26,8 +26,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.add_typer(tokens.app, name="token")
-
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 - the signature typer calls
     if wanted:
@@ -143,6 +141,14 @@ def main() -> None:
         for line in str(failure).splitlines():
             typer.echo(f"affix: {line}", err=True)
         sys.exit(2)
+
+
+def _tokens_need_the_server() -> None:
+    with _needs("server"):
+        import affix_server.auth.tokens  # noqa: F401 - to find out whether it can be
+
+
+app.add_typer(tokens.app, name="token", callback=_tokens_need_the_server, help=tokens.HELP)
 
 
 @contextmanager

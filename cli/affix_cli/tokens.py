@@ -15,7 +15,8 @@ import typer
 
 from affix_cli.failures import Failure
 
-app = typer.Typer(no_args_is_help=True, help="Make, list and revoke the tokens of AFFIX_AUTH=token.")
+HELP = "Make, list and revoke the tokens of AFFIX_AUTH=token."
+app = typer.Typer(no_args_is_help=True)
 
 File = Annotated[Path, typer.Option("--file", envvar="AFFIX_TOKEN_FILE", help="The file of tokens.")]
 
