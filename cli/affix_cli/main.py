@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from affix_cli import __version__, tracebacks
+from affix_cli import __version__, tokens, tracebacks
 from affix_cli.failures import Failure
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -133,6 +133,9 @@ def shim(
     target_key: Annotated[
         Path | None, typer.Option(envvar="AFFIX_TARGET_KEY", help="PEM file with the key of that.")
     ] = None,
+    metrics: Annotated[
+        str, typer.Option("--metrics", envvar="AFFIX_METRICS_ACCESS", help="Whether to serve /metrics: open or off.")
+    ] = "open",
 ) -> None:
     """Serve JSON-RPC alone, for a gRPC server elsewhere."""
     with _needs("shim"):
@@ -151,6 +154,7 @@ def shim(
         drain_pause_seconds=drain_pause_seconds,
         drain_seconds=drain_seconds,
         log=command.Logs(log_level, log_format, log_calls),
+        metrics_access=metrics,
     )
     server = Target(target, target_ca, target_certificate, target_key)
     raise typer.Exit(foreground.run(command.shim(server, serving)))
@@ -219,6 +223,14 @@ def main() -> None:
     except Exception as fault:  # noqa: BLE001 - said, but for its text, which may hold a password
         typer.echo(f"affix: a fault of ours\n{tracebacks.safe(fault)}", err=True)
         sys.exit(1)
+
+
+def _tokens_need_the_server() -> None:
+    with _needs("server"):
+        import affix_server.auth.tokens  # noqa: F401 - to find out whether it can be
+
+
+app.add_typer(tokens.app, name="token", callback=_tokens_need_the_server, help=tokens.HELP)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import structlog
 import typer
 
-from affix_cli import certificates, http, logs, metrics, ready, tracing
+from affix_cli import certificates, guard, http, logs, metrics, ready, tracing
 from affix_cli.addresses import Addresses
 from affix_cli.certificates import Certificates
 from affix_cli.connections import Bounds
@@ -68,11 +68,11 @@ async def both_wires(settings: Settings, telling: metrics.Telling = metrics.alon
     """
     registry = metrics.process_registry()
     shown = _certificates(settings)
-    credentials = None if shown is None else shown.grpc()
+    tls = None if shown is None else shown.grpc()
     async with (
         telling(registry) as text,
         tracing.configured("affix") as spans,
-        open_server(settings, registry, spans, credentials=credentials) as server,
+        open_server(settings, registry, spans, tls=tls) as server,
     ):
         app = make_app(
             server.channel,
@@ -83,6 +83,10 @@ async def both_wires(settings: Settings, telling: metrics.Telling = metrics.alon
             log_calls=settings.log_calls != "off",
             spans=spans,
         )
+        if settings.metrics_access == "off":
+            guard.shut(app, "/metrics")
+        elif settings.metrics_access == "authenticated":
+            guard.guard(app, "/metrics", lambda request: server.knows(request.headers.items()))
         async with http.serving(
             app,
             settings.http_listen,

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import structlog
 import typer
 
-from affix_cli import http, logs, metrics, ready, tracing
+from affix_cli import guard, http, logs, metrics, ready, tracing
 from affix_cli.certificates import Certificates, Files
 from affix_cli.connections import Bounds
+from affix_cli.failures import Failure
 from affix_cli.foreground import Operator, serve_until_stopped
 from affix_cli.target import Target
 from affix_shim.app import make_app
@@ -42,11 +43,17 @@ class Serving:
     drain_pause_seconds: float
     drain_seconds: float
     log: Logs
+    metrics_access: str
 
 
 async def shim(target: Target, serving: Serving) -> int:
     """Serve until a signal; return the exit code. Raises Failure when it cannot start."""
     http.host_and_port(target.address)
+    if serving.metrics_access not in {"open", "off"}:
+        raise Failure(
+            "affix shim cannot tell who reads its /metrics: "
+            f"AFFIX_METRICS_ACCESS must be open or off, not {serving.metrics_access!r}"
+        )
     logs.configure(serving.log.level, serving.log.format)
     operator = Operator()
 
@@ -84,6 +91,8 @@ async def _service(target: Target, serving: Serving) -> AsyncIterator[str]:
             log_calls=serving.log.calls != "off",
             spans=spans,
         )
+        if serving.metrics_access == "off":
+            guard.shut(app, "/metrics")
         async with http.serving(
             app, serving.listen, grace_seconds=serving.drain_seconds, bounds=serving.bounds, certificates=shown
         ) as site:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict
 from functools import partial
@@ -13,18 +13,22 @@ from grpc_health.v1 import health_pb2
 from prometheus_client import CollectorRegistry
 
 from affix.v1 import attachments_pb2, tasks_pb2
+from affix_server.auth.credentials import open_credentials
+from affix_server.auth.permissions import OpenAccess, PrincipalAccess
+from affix_server.auth.principals import Credentials, is_known
 from affix_server.calls import Interceptor
 from affix_server.config import NO_POSTGRES, Settings
 from affix_server.errors import StartError, StorageUnavailableError
 from affix_server.grpc_options import grpc_options
 from affix_server.handlers import Handler, Interceptors, method_handlers
 from affix_server.health import HealthServicer, Usable
+from affix_server.interceptors.authentication import Authentication
 from affix_server.interceptors.caps import CallCap, UnsentCap, WatcherCap
 from affix_server.interceptors.deadline import bound_stream, bound_time
 from affix_server.interceptors.decoding import refuse_undecodable
 from affix_server.interceptors.metrics import CallMetrics
 from affix_server.interceptors.outcomes import Outcomes
-from affix_server.interceptors.rate_limit import limit_rate
+from affix_server.interceptors.rate_limit import caller, limit_rate
 from affix_server.interceptors.request_log import RequestLog
 from affix_server.interceptors.tracing import traced
 from affix_server.local_channel import LocalChannel
@@ -55,9 +59,11 @@ class Server:
         watching: Watching,
         address: str,
         drain_seconds: float,
+        credentials: Credentials | None,
     ) -> None:
-        """Made by `open_server`."""
+        """Made by `open_server`. `credentials` is what callers are known by, None if they are not asked."""
         self.channel = channel
+        self._credentials = credentials
         self.grpc_address = address
         self._server = server
         self._health = health
@@ -67,6 +73,10 @@ class Server:
     def unready(self) -> None:
         """Say from now on that nothing is served, though all still is, so that callers are sent elsewhere."""
         self._health.drain()
+
+    def knows(self, headers: Iterable[tuple[str, str]]) -> bool:
+        """Tell whether the headers of an HTTP request show who sends it."""
+        return self._credentials is not None and is_known(self._credentials, headers)
 
     async def drain(self) -> None:
         """Take no more calls on the port; those under way have AFFIX_DRAIN_SECONDS. Watches end at once."""
@@ -84,26 +94,28 @@ async def open_server(
     registry: CollectorRegistry,
     spans: Spans | None = None,
     *,
-    credentials: grpc.ServerCredentials | None = None,
+    tls: grpc.ServerCredentials | None = None,
 ) -> AsyncIterator[Server]:
     """Open the stores, serve, and close everything in reverse order at the end.
 
-    With `spans`, calls are traced; with credentials, the port speaks TLS only.
+    With `spans`, calls are traced; with `tls`, the port speaks nothing else.
 
     Raises StartError, with whatever was opened closed again, when a store
-    cannot be reached, its schema is behind, or the port cannot be had.
+    cannot be reached, its schema is behind, the port cannot be had, or the
+    credentials cannot be read.
     """
-    if settings.tls_certificate is not None and credentials is None:
+    if settings.tls_certificate is not None and tls is None:
         raise StartError("AFFIX_TLS_CERTIFICATE is set, and whoever starts this server has not read it")
+    credentials = open_credentials(settings)
     async with AsyncExitStack() as stack:
         alone = settings.postgres_dsn == NO_POSTGRES
         storage = await (open_redis_only if alone else open_storage)(settings, registry, stack, spans)
-        services = _services(settings, registry, storage, _rate_limit(settings, stack), spans)
+        services = _services(settings, registry, storage, _rate_limit(settings, stack), spans, credentials)
         health = HealthServicer(tuple(services), _stores(storage))
         services |= _health_service(health)
-        server, address = await _serve(settings, services, credentials)
+        server, address = await _serve(settings, services, credentials, tls)
         channel = LocalChannel(_by_path(services))
-        opened = Server(channel, server, health, storage.watching, address, settings.drain_seconds)
+        opened = Server(channel, server, health, storage.watching, address, settings.drain_seconds, credentials)
         stack.push_async_callback(opened.drain)
         yield opened
 
@@ -114,30 +126,36 @@ def _services(
     storage: Storage | RedisOnlyStorage,
     rate_limit: Interceptor,
     spans: Spans | None,
+    credentials: Credentials | None,
 ) -> dict[str, dict[str, Handler]]:
     """Build the handlers of our services, by service and method: what both wires call."""
     callers, limit = Callers(settings.instance_id), settings.max_content_bytes
-    outcomes = Outcomes(CallMetrics(registry), RequestLog(settings.log_calls, settings.log_slow_seconds))
-    watchers = WatcherCap(settings.max_watchers, settings.max_watchers_per_caller)
+    authentication = None if credentials is None else Authentication(credentials)
+    name_of = caller if authentication is None else authentication.name_of
+    access = OpenAccess() if credentials is None else PrincipalAccess(storage.tasks)
+    log = RequestLog(settings.log_calls, settings.log_slow_seconds, name_of=name_of)
+    outcomes = Outcomes(CallMetrics(registry), log)
+    watchers = WatcherCap(settings.max_watchers, settings.max_watchers_per_caller, name_of=name_of)
     interceptors = Interceptors(
         calls=(
             outcomes.calls,
             CallCap(settings.max_concurrent_calls).cap,
             UnsentCap(settings.max_unsent_bytes, settings.send_timeout_seconds).cap,
             bound_time(settings.operation_timeout_seconds),
+            *(() if authentication is None else (authentication.calls,)),
             rate_limit,
             refuse_undecodable,
         ),
         streams=(outcomes.streams, watchers.cap, bound_stream),
-        opening=(rate_limit, refuse_undecodable),
+        opening=(*(() if authentication is None else (authentication.opening,)), rate_limit, refuse_undecodable),
     )
     if spans is not None:
         interceptors = traced(interceptors, spans)
     attachment_service = attachments_pb2.DESCRIPTOR.services_by_name["AttachmentService"]
     attachments = CountedAttachments(storage.attachments, storage.counts)
-    attachment_servicer = AttachmentServicer(attachments, storage.watching, callers, max_content_bytes=limit)
+    attachment_servicer = AttachmentServicer(attachments, storage.watching, callers, access, max_content_bytes=limit)
     task_service = tasks_pb2.DESCRIPTOR.services_by_name["TaskService"]
-    task_servicer = TaskServicer(CountedTasks(storage.tasks, storage.counts), callers, max_content_bytes=limit)
+    task_servicer = TaskServicer(CountedTasks(storage.tasks, storage.counts), callers, access, max_content_bytes=limit)
     return {
         attachment_service.full_name: method_handlers(attachment_service, attachment_servicer, interceptors),
         task_service.full_name: method_handlers(task_service, task_servicer, interceptors),
@@ -182,17 +200,21 @@ def _health_service(health: HealthServicer) -> dict[str, dict[str, Handler]]:
 
 
 async def _serve(
-    settings: Settings, services: Mapping[str, dict[str, Handler]], credentials: grpc.ServerCredentials | None
+    settings: Settings,
+    services: Mapping[str, dict[str, Handler]],
+    credentials: Credentials | None,
+    tls: grpc.ServerCredentials | None,
 ) -> tuple[grpc.aio.Server, str]:
     server = grpc.aio.server(options=grpc_options(settings))
     for name, handlers in services.items():
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
-    add_reflection(server, tuple(services))
+    if settings.reflection_access != "off":
+        add_reflection(server, tuple(services), credentials if settings.reflection_access == "authenticated" else None)
     try:
-        if credentials is None:
+        if tls is None:
             port = server.add_insecure_port(settings.grpc_listen)
         else:
-            port = server.add_secure_port(settings.grpc_listen, credentials)
+            port = server.add_secure_port(settings.grpc_listen, tls)
     except RuntimeError:
         raise StartError(f"cannot listen on {settings.grpc_listen} (AFFIX_GRPC_LISTEN): is the port in use?") from None
     await server.start()

@@ -215,6 +215,7 @@ def encode_task(task: Task, attachment_count: int | None) -> tasks_pb.Task:
         completed_at=None if task.completed_at is None else _timestamp(task.completed_at),
         attachment_count=attachment_count,
         revision=task.revision,
+        writers=task.writers,
     )
 
 

@@ -129,6 +129,18 @@ class Settings(BaseSettings):
     tls_client_ca: Path | None = Field(
         None, description="PEM file with the CAs of clients; with it only clients with a certificate of theirs connect"
     )
+    auth: Literal["none", "token", "jwt"] = Field("none", description="how callers prove who they are")
+    token_file: Path | None = Field(None, description="the tokens' hashes; `affix token new` adds to it")
+    jwt_key_file: Path | None = Field(None, description="the key of JSON Web Tokens: PEM, or the secret of HS256")
+    jwt_algorithm: Literal["RS256", "ES256", "HS256"] = Field("RS256", description="what AFFIX_JWT_KEY_FILE is for")
+    jwt_jwks_file: Path | None = Field(None, description="the keys of JSON Web Tokens, a JWKS, in place of one key")
+    jwt_issuer: str | None = Field(None, min_length=1, description="whose tokens are taken, their claim iss")
+    jwt_audience: str | None = Field(None, min_length=1, description="whom they must be meant for, their claim aud")
+    jwt_leeway_seconds: float = Field(30.0, ge=0, le=300, description="how far the issuer's clock may be off")
+    reflection_access: Literal["open", "authenticated", "off"] = Field(
+        "open", description="who may list the gRPC methods by server reflection"
+    )
+    metrics_access: Literal["open", "authenticated", "off"] = Field("open", description="who may read /metrics")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged, at least")
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="how log lines look: JSON, text for people, or text on a terminal and JSON elsewhere"

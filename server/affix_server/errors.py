@@ -104,6 +104,24 @@ class ShuttingDownError(AffixError):
     """The server is stopping; a watcher can resume elsewhere from its last token."""
 
 
+class UnauthenticatedError(AffixError):
+    """The caller has not shown who it is; the message says what to do about it, and nothing of what was shown."""
+
+    def __init__(self, what: str) -> None:
+        """Say it as a sentence."""
+        super().__init__(what)
+        self.what = what
+
+
+class PermissionDeniedError(AffixError):
+    """The caller may not do this; nothing was done."""
+
+    def __init__(self, what: str) -> None:
+        """Say what is missing, as a sentence."""
+        super().__init__(what)
+        self.what = what
+
+
 class RateLimitedError(AffixError):
     """The caller has used up its allowance of this method."""
 

@@ -19,12 +19,14 @@ from affix_server.errors import (
     DeadlineExceededError,
     InvalidParamsError,
     LimitExceededError,
+    PermissionDeniedError,
     RateLimitedError,
     ResumeTokenExpiredError,
     ShuttingDownError,
     SlowWatcherError,
     StorageUnavailableError,
     TaskNotFoundError,
+    UnauthenticatedError,
 )
 
 DOMAIN = "affix"
@@ -127,7 +129,16 @@ def wire_error(fault: BaseException, method: str, request: object) -> WireError:
             return _exhausted(fault, subject)
         case StorageUnavailableError():
             return _storage_failure(fault, method, subject)
-    return _error(grpc.StatusCode.INTERNAL, "Internal error", "INTERNAL")
+    return _not_allowed(fault, subject) or _error(grpc.StatusCode.INTERNAL, "Internal error", "INTERNAL")
+
+
+def _not_allowed(fault: BaseException, subject: Mapping[str, str]) -> WireError | None:
+    match fault:
+        case UnauthenticatedError(what=what):
+            return _error(grpc.StatusCode.UNAUTHENTICATED, what, "UNAUTHENTICATED")
+        case PermissionDeniedError(what=what):
+            return _error(grpc.StatusCode.PERMISSION_DENIED, what, "PERMISSION_DENIED", **subject)
+    return None
 
 
 def _conflict(what: str, subject: Mapping[str, str], revision: int) -> WireError:

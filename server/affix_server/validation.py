@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -25,6 +26,9 @@ MAX_PRIORITY = 100
 MAX_TTL_SECONDS = 315_360_000
 _MOST_NANOS = 999_999_999
 _YEAR_10000 = 253_402_300_800
+MAX_WRITERS = 100
+# An id that is made for a task has room behind it.
+MAX_TASK_PREFIX = 100
 
 _TASK_ID = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 _KEY = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,100}")
@@ -66,6 +70,13 @@ class Checks:
             self.fail(field, f"must be 1 to {MAX_TASK_ID} characters, not {len(value)}")
         else:
             self.fail(field, "must consist of A-Z a-z 0-9 . _ - only")
+
+    def task_prefix(self, value: str, field: str) -> None:
+        """Require what a task's id may begin with, at most 100 characters."""
+        if len(value) > MAX_TASK_PREFIX:
+            self.fail(field, f"must be at most {MAX_TASK_PREFIX} characters, not {len(value)}")
+        else:
+            self.task_id(value, field)
 
     def key(self, value: str, field: str = "key") -> None:
         """Require 1-100 Unicode code points, any but control characters."""
@@ -170,6 +181,16 @@ class Checks:
             self.fail(field, "must be before the year 10000")
         elif time.seconds * 1000 + time.nanos // 1_000_000 <= later_than_ms:
             self.fail(field, f"must be later than now, {format_ms(later_than_ms)}")
+
+    def writers(self, writers: Sequence[str], field: str) -> None:
+        """Check who may change a task: at most 100 names, none of them twice."""
+        if len(writers) > MAX_WRITERS:
+            self.fail(field, f"must have at most {MAX_WRITERS} items, not {len(writers)}")
+            return
+        for place, name in enumerate(writers):
+            self.name(name, f"{field}[{place}]")
+            if name in writers[:place]:
+                self.fail(f"{field}[{place}]", "must not be named twice")
 
     def count(self, count: int, field: str, most: int) -> None:
         """Check the number of items of a batch."""

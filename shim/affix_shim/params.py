@@ -124,6 +124,22 @@ class Params:
             self.refuse(name, f"must be a time such as 2025-01-19T11:00:00Z, not '{clip(text)}'")
             return None
 
+    def strings(self, name: str) -> list[str] | None:
+        """Read an array of strings."""
+        value = self._typed(name, "an array", required=False)
+        if value is None:
+            return None
+        items = items_of(value)
+        if items is None:
+            self.refuse(name, f"must have at most {MOST_ITEMS} items")
+        found: list[str] = []
+        for at, item in enumerate(items or ()):
+            try:
+                found.append(_string.decode(item))
+            except ValidationError:
+                self.refuse(f"{name}[{at}]", f"must be a string, not {kind(item)}")
+        return found
+
     def word(self, name: str, words: Mapping[str, T], *, required: bool = False) -> T | None:
         """Read one of some words, as what it stands for."""
         text = self.string(name, required=required)

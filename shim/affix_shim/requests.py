@@ -168,12 +168,13 @@ def watch_attachments(params: Params) -> attachments.WatchAttachmentsRequest:
 
 
 def create_task(params: Params) -> tasks.CreateTaskRequest:
-    """Read text, and optionally priority, metadata, id."""
+    """Read text, and optionally priority, metadata, id, writers."""
     return tasks.CreateTaskRequest(
         text=params.required_string("text"),
         priority=params.integer("priority", INT32),
         metadata=params.json_object("metadata"),
         id=params.string("id"),
+        writers=params.strings("writers"),
     )
 
 
@@ -183,7 +184,7 @@ def get_task(params: Params) -> tasks.GetTaskRequest:
 
 
 def update_task(params: Params) -> tasks.UpdateTaskRequest:
-    """Read id, and updates: any of text, status, priority, metadata."""
+    """Read id, and updates: any of text, status, priority, metadata, writers."""
     request = tasks.UpdateTaskRequest(id=params.required_string("id"))
     updates = params.object("updates", required=True)
     if updates is not None:
@@ -195,6 +196,9 @@ def update_task(params: Params) -> tasks.UpdateTaskRequest:
                 metadata=updates.json_object("metadata"),
             )
         )
+        writers = updates.strings("writers")
+        if writers is not None:
+            request.updates.writers.CopyFrom(tasks.TaskWriters(instance_ids=writers))
         updates.close()
     return request
 

@@ -190,6 +190,8 @@ def _task(stored: tasks.Task) -> Result:
     }
     if stored.assigned_to:
         result["assignedTo"] = stored.assigned_to
+    if stored.writers:
+        result["writers"] = list(stored.writers)
     result["createdBy"] = stored.created_by
     result["createdAt"] = print_time(stored.created_at)
     result["updatedAt"] = print_time(stored.updated_at)

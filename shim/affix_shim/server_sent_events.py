@@ -64,8 +64,7 @@ class ServerSentEvents:
         try:
             watch = await self._watches.begin(_params(request), Caller(request.headers, request.remote))
         except JsonRpcError as error:
-            status = _STATUSES.get(error.code, HTTPStatus.INTERNAL_SERVER_ERROR)
-            return web.Response(status=status, body=error_answer(error), content_type="application/json")
+            return _refused(error)
         response = web.StreamResponse(headers=_HEADERS)
         if (request_id := current.get(None)) is not None:
             response.headers[REQUEST_ID] = request_id
@@ -100,6 +99,13 @@ class ServerSentEvents:
                 if task is not None:
                     task.cancel()
                     await asyncio.wait((task,))
+
+
+def _refused(error: JsonRpcError) -> web.Response:
+    status, headers = _STATUSES.get(error.code, HTTPStatus.INTERNAL_SERVER_ERROR), {}
+    if error.data is not None and error.data.get("reason") == "UNAUTHENTICATED":
+        status, headers = HTTPStatus.UNAUTHORIZED, {"WWW-Authenticate": "Bearer"}
+    return web.Response(status=status, body=error_answer(error), content_type="application/json", headers=headers)
 
 
 async def _next(events: AsyncIterator[Result]) -> Result:

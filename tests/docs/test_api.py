@@ -82,7 +82,7 @@ async def test_the_results_have_the_members_of_the_table(jsonrpc_wires: dict[str
         "task.delete_attachment": ref,
         "task.create_attachments_batch": {"requests": [{**ref, **SAMPLES["text"]}]},
         "task.delete_attachments_batch": {"requests": [ref]},
-        "task.update": {"id": task, "updates": {"priority": 1}},
+        "task.update": {"id": task, "updates": {"writers": ["w"]}},
         "task.complete": {"id": task, "workerId": "w"},
         "task.get": {"id": task},
         "task.list": {"limit": 1},
@@ -122,6 +122,7 @@ def test_the_limits_are_those_that_are_checked() -> None:
         validation.MAX_BATCH,
         validation.MAX_TTL_SECONDS,
         validation.MAX_NAME,
+        validation.MAX_WRITERS,
         jsonrpc.MAX_BATCH,
     ]
     assert f"at most {validation.MAX_URL} characters" in read(PAGE)

@@ -66,7 +66,7 @@ def json_field(path: str) -> str:
     if path.startswith("x-"):
         return path
     inner = _CONTENT_PREFIX.sub(lambda match: match[1] or "", path)
-    return re.sub(r"_([a-z])", lambda match: match[1].upper(), inner)
+    return re.sub(r"_([a-z])", lambda match: match[1].upper(), inner.replace("writers.instance_ids", "writers"))
 
 
 def call_error(error: grpc.aio.AioRpcError) -> CallError:

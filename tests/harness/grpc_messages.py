@@ -21,6 +21,7 @@ def _create_task_request(params: Params) -> t.CreateTaskRequest:
     request = fill(t.CreateTaskRequest(), params, _TASK_FIELDS)
     if "metadata" in params:
         request.metadata = dump(params["metadata"])
+    request.writers.extend(params.get("writers", ()))
     return request
 
 
@@ -33,6 +34,8 @@ def _update_request(params: Params) -> t.UpdateTaskRequest:
             request.updates.status = t.TaskStatus.Value(f"TASK_STATUS_{updates['status'].upper()}")
         if "metadata" in updates:
             request.updates.metadata = dump(updates["metadata"])
+        if "writers" in updates:
+            request.updates.writers.CopyFrom(t.TaskWriters(instance_ids=updates["writers"]))
     return request
 
 
@@ -74,6 +77,7 @@ def _task(task: t.Task) -> Result:
         "priority": task.priority,
         "metadata": RawJson(task.metadata),
         **({"assignedTo": task.assigned_to} if task.assigned_to else {}),
+        **({"writers": list(task.writers)} if task.writers else {}),
         "createdBy": task.created_by,
         "createdAt": time(task.created_at),
         "updatedAt": time(task.updated_at),

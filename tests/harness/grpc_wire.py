@@ -21,15 +21,16 @@ class GrpcWire:
 
     name = "grpc"
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel, *, token: str | None = None) -> None:
         self.channel = channel
+        self._credentials = (("authorization", f"Bearer {token}"),) if token is not None else ()
         self._stubs = {
             "affix.v1.AttachmentService": AttachmentServiceStub(channel),
             "affix.v1.TaskService": TaskServiceStub(channel),
         }
 
     async def call(self, method: str, params: Params, *, instance: str | None = None) -> Result:
-        metadata = (("x-instance-id", instance),) if instance is not None else ()
+        metadata = (*self._credentials, *((("x-instance-id", instance),) if instance is not None else ()))
         try:
             if method not in METHODS:
                 await self.raw(f"/affix.v1.TaskService/{method.removeprefix('task.')}", b"")

@@ -15,10 +15,11 @@ from tests.harness.wire import CallError, Params, Result
 class JsonRpcWire:
     """Calls `POST {url}/rpc`; `url` is in process or a shim of its own."""
 
-    def __init__(self, name: str, url: str, session: aiohttp.ClientSession) -> None:
+    def __init__(self, name: str, url: str, session: aiohttp.ClientSession, *, token: str | None = None) -> None:
         self.name = name
         self.url = url
         self._session = session
+        self._credentials = {"authorization": f"Bearer {token}"} if token is not None else {}
         self._ids = itertools.count(1)
 
     async def call(self, method: str, params: Params, *, instance: str | None = None) -> Result:
@@ -36,7 +37,7 @@ class JsonRpcWire:
 
     async def post(self, body: str, *, instance: str | None = None) -> str:
         """Send a body as it is and return the text of the answer, which must be HTTP 200 and JSON."""
-        headers = {"content-type": "application/json"}
+        headers = {"content-type": "application/json", **self._credentials}
         if instance is not None:
             headers["x-instance-id"] = instance
         async with self._session.post(f"{self.url}/rpc", data=io.BytesIO(body.encode()), headers=headers) as response:

@@ -80,8 +80,9 @@ class GrpcWatcher:
 
     name = "grpc"
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel, *, token: str | None = None) -> None:
         self._stub: Any = AttachmentServiceStub(channel)
+        self._credentials = (("authorization", f"Bearer {token}"),) if token is not None else ()
 
     def watch(self, **params: str | None) -> AbstractAsyncContextManager[Watch]:
         return _started(self._events(params))
@@ -93,7 +94,7 @@ class GrpcWatcher:
             resume_token=params.get("resumeToken"),
             view=_VIEWS[params.get("view")],
         )
-        call = self._stub.WatchAttachments(request)
+        call = self._stub.WatchAttachments(request, metadata=self._credentials)
         try:
             async for response in call:
                 yield _from_message(response)
@@ -132,16 +133,17 @@ def _time(ms: int) -> str:
 class WebSocketWatcher:
     """Watches with task.subscribe."""
 
-    def __init__(self, name: str, url: str, session: aiohttp.ClientSession) -> None:
+    def __init__(self, name: str, url: str, session: aiohttp.ClientSession, *, token: str | None = None) -> None:
         self.name = name
         self._url = url
         self._session = session
+        self._credentials = {"authorization": f"Bearer {token}"} if token is not None else {}
 
     def watch(self, **params: str | None) -> AbstractAsyncContextManager[Watch]:
         return _started(self._events({name: value for name, value in params.items() if value is not None}))
 
     async def _events(self, params: dict[str, str]) -> AsyncGenerator[Result]:
-        async with self._session.ws_connect(f"{self._url}/ws") as socket:
+        async with self._session.ws_connect(f"{self._url}/ws", headers=self._credentials) as socket:
             await socket.send_json({"jsonrpc": "2.0", "id": 1, "method": "task.subscribe", "params": params})
             answer = await socket.receive_json()
             if "error" in answer:
@@ -159,16 +161,17 @@ class WebSocketWatcher:
 class SseWatcher:
     """Watches with GET /events."""
 
-    def __init__(self, name: str, url: str, session: aiohttp.ClientSession) -> None:
+    def __init__(self, name: str, url: str, session: aiohttp.ClientSession, *, token: str | None = None) -> None:
         self.name = name
         self._url = url
         self._session = session
+        self._credentials = {"authorization": f"Bearer {token}"} if token is not None else {}
 
     def watch(self, **params: str | None) -> AbstractAsyncContextManager[Watch]:
         return _started(self._events({name: value for name, value in params.items() if value is not None}))
 
     async def _events(self, params: dict[str, str]) -> AsyncGenerator[Result]:
-        headers = {}
+        headers = dict(self._credentials)
         if "resumeToken" in params:
             headers["Last-Event-ID"] = params.pop("resumeToken")
         timeout = aiohttp.ClientTimeout(total=None)

@@ -22,6 +22,7 @@ from tests.resilience.scenarios import (
     lists,
     pending,
     returning,
+    rights,
     task_deletion,
     task_races,
     tasks,
@@ -48,6 +49,7 @@ _MODULES = (
     task_deletion,
     task_races,
     expiry,
+    rights,
 )
 SCENARIOS: tuple[Scenario, ...] = tuple(
     function

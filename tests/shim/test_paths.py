@@ -24,6 +24,7 @@ from affix_shim.paths import json_path
         ("requests[12].if_revision", "requests[12].ifRevision"),
         ("updates.text", "updates.text"),
         ("updates.metadata", "updates.metadata"),
+        ("updates.writers.instance_ids[2]", "updates.writers[2]"),
         ("result.value", "result"),
         ("result", "result"),
         ("worker_id", "workerId"),

@@ -26,45 +26,47 @@ from affix.v1 import attachments_pb2 as affix_dot_v1_dot_attachments__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x61\x66\x66ix/v1/tasks.proto\x12\x08\x61\x66\x66ix.v1\x1a\x1a\x61\x66\x66ix/v1/attachments.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xeb\x02\n\x04Task\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12$\n\x06status\x18\x03 \x01(\x0e\x32\x14.affix.v1.TaskStatus\x12\x10\n\x08priority\x18\x04 \x01(\x05\x12\x10\n\x08metadata\x18\x05 \x01(\t\x12\x13\n\x0b\x61ssigned_to\x18\x06 \x01(\t\x12\x12\n\ncreated_by\x18\x07 \x01(\t\x12.\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x63ompleted_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\x10\x61ttachment_count\x18\x0b \x01(\x03H\x00\x88\x01\x01\x12\x10\n\x08revision\x18\x0c \x01(\x03\x42\x13\n\x11_attachment_count\"\x81\x01\n\x11\x43reateTaskRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x15\n\x08priority\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x15\n\x08metadata\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x0f\n\x02id\x18\x04 \x01(\tH\x02\x88\x01\x01\x42\x0b\n\t_priorityB\x0b\n\t_metadataB\x05\n\x03_id\"\\\n\x12\x43reateTaskResponse\x12\x1c\n\x04task\x18\x01 \x01(\x0b\x32\x0e.affix.v1.Task\x12(\n\ndurability\x18\x02 \x01(\x0e\x32\x14.affix.v1.Durability\"\x1c\n\x0eGetTaskRequest\x12\n\n\x02id\x18\x01 \x01(\t\"/\n\x0fGetTaskResponse\x12\x1c\n\x04task\x18\x01 \x01(\x0b\x32\x0e.affix.v1.Task\"\x97\x01\n\x0bTaskUpdates\x12\x11\n\x04text\x18\x01 \x01(\tH\x00\x88\x01\x01\x12$\n\x06status\x18\x02 \x01(\x0e\x32\x14.affix.v1.TaskStatus\x12\x15\n\x08priority\x18\x03 \x01(\x05H\x01\x88\x01\x01\x12\x15\n\x08metadata\x18\x04 \x01(\tH\x02\x88\x01\x01\x42\x07\n\x05_textB\x0b\n\t_priorityB\x0b\n\t_metadata\"G\n\x11UpdateTaskRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12&\n\x07updates\x18\x02 \x01(\x0b\x32\x15.affix.v1.TaskUpdates\"\\\n\x12UpdateTaskResponse\x12\x1c\n\x04task\x18\x01 \x01(\x0b\x32\x0e.affix.v1.Task\x12(\n\ndurability\x18\x02 \x01(\x0e\x32\x14.affix.v1.Durability\"\x91\x02\n\x10ListTasksRequest\x12$\n\x06status\x18\x01 \x01(\x0e\x32\x14.affix.v1.TaskStatus\x12\x18\n\x0b\x61ssigned_to\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08priority\x18\x03 \x01(\x05H\x01\x88\x01\x01\x12\x12\n\x05limit\x18\x04 \x01(\x05H\x02\x88\x01\x01\x12\x13\n\x06offset\x18\x05 \x01(\x03H\x03\x88\x01\x01\x12\'\n\x08order_by\x18\x06 \x01(\x0e\x32\x15.affix.v1.TaskOrderBy\x12\"\n\x05order\x18\x07 \x01(\x0e\x32\x13.affix.v1.SortOrderB\x0e\n\x0c_assigned_toB\x0b\n\t_priorityB\x08\n\x06_limitB\t\n\x07_offset\"Y\n\x11ListTasksResponse\x12\x1d\n\x05tasks\x18\x01 \x03(\x0b\x32\x0e.affix.v1.Task\x12\x13\n\x0btotal_count\x18\x02 \x01(\x03\x12\x10\n\x08has_more\x18\x03 \x01(\x08\"~\n\x13\x43ompleteTaskRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x16\n\tworker_id\x18\x02 \x01(\tH\x00\x88\x01\x01\x12*\n\x06result\x18\x03 \x01(\x0b\x32\x15.affix.v1.JsonContentH\x01\x88\x01\x01\x42\x0c\n\n_worker_idB\t\n\x07_result\"^\n\x14\x43ompleteTaskResponse\x12\x1c\n\x04task\x18\x01 \x01(\x0b\x32\x0e.affix.v1.Task\x12(\n\ndurability\x18\x02 \x01(\x0e\x32\x14.affix.v1.Durability\"\x1f\n\x11\x44\x65leteTaskRequest\x12\n\n\x02id\x18\x01 \x01(\t\"z\n\x12\x44\x65leteTaskResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12.\n\ndeleted_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\ndurability\x18\x03 \x01(\x0e\x32\x14.affix.v1.Durability*\x92\x01\n\nTaskStatus\x12\x1b\n\x17TASK_STATUS_UNSPECIFIED\x10\x00\x12\x17\n\x13TASK_STATUS_PENDING\x10\x01\x12\x1b\n\x17TASK_STATUS_IN_PROGRESS\x10\x02\x12\x19\n\x15TASK_STATUS_COMPLETED\x10\x03\x12\x16\n\x12TASK_STATUS_FAILED\x10\x04*\xbd\x01\n\x0bTaskOrderBy\x12\x1d\n\x19TASK_ORDER_BY_UNSPECIFIED\x10\x00\x12\x1c\n\x18TASK_ORDER_BY_CREATED_AT\x10\x01\x12\x1c\n\x18TASK_ORDER_BY_UPDATED_AT\x10\x02\x12\x1a\n\x16TASK_ORDER_BY_PRIORITY\x10\x03\x12\x18\n\x14TASK_ORDER_BY_STATUS\x10\x04\x12\x1d\n\x19TASK_ORDER_BY_ASSIGNED_TO\x10\x05\x32\xbd\x03\n\x0bTaskService\x12G\n\nCreateTask\x12\x1b.affix.v1.CreateTaskRequest\x1a\x1c.affix.v1.CreateTaskResponse\x12>\n\x07GetTask\x12\x18.affix.v1.GetTaskRequest\x1a\x19.affix.v1.GetTaskResponse\x12G\n\nUpdateTask\x12\x1b.affix.v1.UpdateTaskRequest\x1a\x1c.affix.v1.UpdateTaskResponse\x12\x44\n\tListTasks\x12\x1a.affix.v1.ListTasksRequest\x1a\x1b.affix.v1.ListTasksResponse\x12M\n\x0c\x43ompleteTask\x12\x1d.affix.v1.CompleteTaskRequest\x1a\x1e.affix.v1.CompleteTaskResponse\x12G\n\nDeleteTask\x12\x1b.affix.v1.DeleteTaskRequest\x1a\x1c.affix.v1.DeleteTaskResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x61\x66\x66ix/v1/tasks.proto\x12\x08\x61\x66\x66ix.v1\x1a\x1a\x61\x66\x66ix/v1/attachments.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfc\x02\n\x04Task\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12$\n\x06status\x18\x03 \x01(\x0e\x32\x14.affix.v1.TaskStatus\x12\x10\n\x08priority\x18\x04 \x01(\x05\x12\x10\n\x08metadata\x18\x05 \x01(\t\x12\x13\n\x0b\x61ssigned_to\x18\x06 \x01(\t\x12\x12\n\ncreated_by\x18\x07 \x01(\t\x12.\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x63ompleted_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\x10\x61ttachment_count\x18\x0b \x01(\x03H\x00\x88\x01\x01\x12\x10\n\x08revision\x18\x0c \x01(\x03\x12\x0f\n\x07writers\x18\r \x03(\tB\x13\n\x11_attachment_count\"\x92\x01\n\x11\x43reateTaskRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x15\n\x08priority\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x15\n\x08metadata\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x0f\n\x02id\x18\x04 \x01(\tH\x02\x88\x01\x01\x12\x0f\n\x07writers\x18\x05 \x03(\tB\x0b\n\t_priorityB\x0b\n\t_metadataB\x05\n\x03_id\"\\\n\x12\x43reateTaskResponse\x12\x1c\n\x04task\x18\x01 \x01(\x0b\x32\x0e.affix.v1.Task\x12(\n\ndurability\x18\x02 \x01(\x0e\x32\x14.affix.v1.Durability\"\x1c\n\x0eGetTaskRequest\x12\n\n\x02id\x18\x01 \x01(\t\"/\n\x0fGetTaskResponse\x12\x1c\n\x04task\x18\x01 \x01(\x0b\x32\x0e.affix.v1.Task\"#\n\x0bTaskWriters\x12\x14\n\x0cinstance_ids\x18\x01 \x03(\t\"\xbf\x01\n\x0bTaskUpdates\x12\x11\n\x04text\x18\x01 \x01(\tH\x00\x88\x01\x01\x12$\n\x06status\x18\x02 \x01(\x0e\x32\x14.affix.v1.TaskStatus\x12\x15\n\x08priority\x18\x03 \x01(\x05H\x01\x88\x01\x01\x12\x15\n\x08metadata\x18\x04 \x01(\tH\x02\x88\x01\x01\x12&\n\x07writers\x18\x05 \x01(\x0b\x32\x15.affix.v1.TaskWritersB\x07\n\x05_textB\x0b\n\t_priorityB\x0b\n\t_metadata\"G\n\x11UpdateTaskRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12&\n\x07updates\x18\x02 \x01(\x0b\x32\x15.affix.v1.TaskUpdates\"\\\n\x12UpdateTaskResponse\x12\x1c\n\x04task\x18\x01 \x01(\x0b\x32\x0e.affix.v1.Task\x12(\n\ndurability\x18\x02 \x01(\x0e\x32\x14.affix.v1.Durability\"\x91\x02\n\x10ListTasksRequest\x12$\n\x06status\x18\x01 \x01(\x0e\x32\x14.affix.v1.TaskStatus\x12\x18\n\x0b\x61ssigned_to\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08priority\x18\x03 \x01(\x05H\x01\x88\x01\x01\x12\x12\n\x05limit\x18\x04 \x01(\x05H\x02\x88\x01\x01\x12\x13\n\x06offset\x18\x05 \x01(\x03H\x03\x88\x01\x01\x12\'\n\x08order_by\x18\x06 \x01(\x0e\x32\x15.affix.v1.TaskOrderBy\x12\"\n\x05order\x18\x07 \x01(\x0e\x32\x13.affix.v1.SortOrderB\x0e\n\x0c_assigned_toB\x0b\n\t_priorityB\x08\n\x06_limitB\t\n\x07_offset\"Y\n\x11ListTasksResponse\x12\x1d\n\x05tasks\x18\x01 \x03(\x0b\x32\x0e.affix.v1.Task\x12\x13\n\x0btotal_count\x18\x02 \x01(\x03\x12\x10\n\x08has_more\x18\x03 \x01(\x08\"~\n\x13\x43ompleteTaskRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x16\n\tworker_id\x18\x02 \x01(\tH\x00\x88\x01\x01\x12*\n\x06result\x18\x03 \x01(\x0b\x32\x15.affix.v1.JsonContentH\x01\x88\x01\x01\x42\x0c\n\n_worker_idB\t\n\x07_result\"^\n\x14\x43ompleteTaskResponse\x12\x1c\n\x04task\x18\x01 \x01(\x0b\x32\x0e.affix.v1.Task\x12(\n\ndurability\x18\x02 \x01(\x0e\x32\x14.affix.v1.Durability\"\x1f\n\x11\x44\x65leteTaskRequest\x12\n\n\x02id\x18\x01 \x01(\t\"z\n\x12\x44\x65leteTaskResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12.\n\ndeleted_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\ndurability\x18\x03 \x01(\x0e\x32\x14.affix.v1.Durability*\x92\x01\n\nTaskStatus\x12\x1b\n\x17TASK_STATUS_UNSPECIFIED\x10\x00\x12\x17\n\x13TASK_STATUS_PENDING\x10\x01\x12\x1b\n\x17TASK_STATUS_IN_PROGRESS\x10\x02\x12\x19\n\x15TASK_STATUS_COMPLETED\x10\x03\x12\x16\n\x12TASK_STATUS_FAILED\x10\x04*\xbd\x01\n\x0bTaskOrderBy\x12\x1d\n\x19TASK_ORDER_BY_UNSPECIFIED\x10\x00\x12\x1c\n\x18TASK_ORDER_BY_CREATED_AT\x10\x01\x12\x1c\n\x18TASK_ORDER_BY_UPDATED_AT\x10\x02\x12\x1a\n\x16TASK_ORDER_BY_PRIORITY\x10\x03\x12\x18\n\x14TASK_ORDER_BY_STATUS\x10\x04\x12\x1d\n\x19TASK_ORDER_BY_ASSIGNED_TO\x10\x05\x32\xbd\x03\n\x0bTaskService\x12G\n\nCreateTask\x12\x1b.affix.v1.CreateTaskRequest\x1a\x1c.affix.v1.CreateTaskResponse\x12>\n\x07GetTask\x12\x18.affix.v1.GetTaskRequest\x1a\x19.affix.v1.GetTaskResponse\x12G\n\nUpdateTask\x12\x1b.affix.v1.UpdateTaskRequest\x1a\x1c.affix.v1.UpdateTaskResponse\x12\x44\n\tListTasks\x12\x1a.affix.v1.ListTasksRequest\x1a\x1b.affix.v1.ListTasksResponse\x12M\n\x0c\x43ompleteTask\x12\x1d.affix.v1.CompleteTaskRequest\x1a\x1e.affix.v1.CompleteTaskResponse\x12G\n\nDeleteTask\x12\x1b.affix.v1.DeleteTaskRequest\x1a\x1c.affix.v1.DeleteTaskResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'affix.v1.tasks_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TASKSTATUS']._serialized_start=1836
-  _globals['_TASKSTATUS']._serialized_end=1982
-  _globals['_TASKORDERBY']._serialized_start=1985
-  _globals['_TASKORDERBY']._serialized_end=2174
+  _globals['_TASKSTATUS']._serialized_start=1947
+  _globals['_TASKSTATUS']._serialized_end=2093
+  _globals['_TASKORDERBY']._serialized_start=2096
+  _globals['_TASKORDERBY']._serialized_end=2285
   _globals['_TASK']._serialized_start=96
-  _globals['_TASK']._serialized_end=459
-  _globals['_CREATETASKREQUEST']._serialized_start=462
-  _globals['_CREATETASKREQUEST']._serialized_end=591
-  _globals['_CREATETASKRESPONSE']._serialized_start=593
-  _globals['_CREATETASKRESPONSE']._serialized_end=685
-  _globals['_GETTASKREQUEST']._serialized_start=687
-  _globals['_GETTASKREQUEST']._serialized_end=715
-  _globals['_GETTASKRESPONSE']._serialized_start=717
-  _globals['_GETTASKRESPONSE']._serialized_end=764
-  _globals['_TASKUPDATES']._serialized_start=767
-  _globals['_TASKUPDATES']._serialized_end=918
-  _globals['_UPDATETASKREQUEST']._serialized_start=920
-  _globals['_UPDATETASKREQUEST']._serialized_end=991
-  _globals['_UPDATETASKRESPONSE']._serialized_start=993
-  _globals['_UPDATETASKRESPONSE']._serialized_end=1085
-  _globals['_LISTTASKSREQUEST']._serialized_start=1088
-  _globals['_LISTTASKSREQUEST']._serialized_end=1361
-  _globals['_LISTTASKSRESPONSE']._serialized_start=1363
-  _globals['_LISTTASKSRESPONSE']._serialized_end=1452
-  _globals['_COMPLETETASKREQUEST']._serialized_start=1454
-  _globals['_COMPLETETASKREQUEST']._serialized_end=1580
-  _globals['_COMPLETETASKRESPONSE']._serialized_start=1582
-  _globals['_COMPLETETASKRESPONSE']._serialized_end=1676
-  _globals['_DELETETASKREQUEST']._serialized_start=1678
-  _globals['_DELETETASKREQUEST']._serialized_end=1709
-  _globals['_DELETETASKRESPONSE']._serialized_start=1711
-  _globals['_DELETETASKRESPONSE']._serialized_end=1833
-  _globals['_TASKSERVICE']._serialized_start=2177
-  _globals['_TASKSERVICE']._serialized_end=2622
+  _globals['_TASK']._serialized_end=476
+  _globals['_CREATETASKREQUEST']._serialized_start=479
+  _globals['_CREATETASKREQUEST']._serialized_end=625
+  _globals['_CREATETASKRESPONSE']._serialized_start=627
+  _globals['_CREATETASKRESPONSE']._serialized_end=719
+  _globals['_GETTASKREQUEST']._serialized_start=721
+  _globals['_GETTASKREQUEST']._serialized_end=749
+  _globals['_GETTASKRESPONSE']._serialized_start=751
+  _globals['_GETTASKRESPONSE']._serialized_end=798
+  _globals['_TASKWRITERS']._serialized_start=800
+  _globals['_TASKWRITERS']._serialized_end=835
+  _globals['_TASKUPDATES']._serialized_start=838
+  _globals['_TASKUPDATES']._serialized_end=1029
+  _globals['_UPDATETASKREQUEST']._serialized_start=1031
+  _globals['_UPDATETASKREQUEST']._serialized_end=1102
+  _globals['_UPDATETASKRESPONSE']._serialized_start=1104
+  _globals['_UPDATETASKRESPONSE']._serialized_end=1196
+  _globals['_LISTTASKSREQUEST']._serialized_start=1199
+  _globals['_LISTTASKSREQUEST']._serialized_end=1472
+  _globals['_LISTTASKSRESPONSE']._serialized_start=1474
+  _globals['_LISTTASKSRESPONSE']._serialized_end=1563
+  _globals['_COMPLETETASKREQUEST']._serialized_start=1565
+  _globals['_COMPLETETASKREQUEST']._serialized_end=1691
+  _globals['_COMPLETETASKRESPONSE']._serialized_start=1693
+  _globals['_COMPLETETASKRESPONSE']._serialized_end=1787
+  _globals['_DELETETASKREQUEST']._serialized_start=1789
+  _globals['_DELETETASKREQUEST']._serialized_end=1820
+  _globals['_DELETETASKRESPONSE']._serialized_start=1822
+  _globals['_DELETETASKRESPONSE']._serialized_end=1944
+  _globals['_TASKSERVICE']._serialized_start=2288
+  _globals['_TASKSERVICE']._serialized_end=2733
 # @@protoc_insertion_point(module_scope)

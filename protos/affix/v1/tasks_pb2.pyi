@@ -107,6 +107,7 @@ class Task(_message.Message):
     COMPLETED_AT_FIELD_NUMBER: _builtins.int
     ATTACHMENT_COUNT_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    WRITERS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Unique, `t-{unix ms}-{6 of 0-9a-z}` unless the creator named one."""
     text: _builtins.str
@@ -139,6 +140,12 @@ class Task(_message.Message):
     def completed_at(self) -> _timestamp_pb2.Timestamp:
         """When it was completed; absent until then."""
 
+    @_builtins.property
+    def writers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The instances that may change it and its attachments, beside the one that
+        created it. They matter where the service asks callers who they are.
+        """
+
     def __init__(
         self,
         *,
@@ -154,10 +161,11 @@ class Task(_message.Message):
         completed_at: _timestamp_pb2.Timestamp | None = ...,
         attachment_count: _builtins.int | None = ...,
         revision: _builtins.int = ...,
+        writers: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_attachment_count", b"_attachment_count", "attachment_count", b"attachment_count", "completed_at", b"completed_at", "created_at", b"created_at", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_attachment_count", b"_attachment_count", "assigned_to", b"assigned_to", "attachment_count", b"attachment_count", "completed_at", b"completed_at", "created_at", b"created_at", "created_by", b"created_by", "id", b"id", "metadata", b"metadata", "priority", b"priority", "revision", b"revision", "status", b"status", "text", b"text", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_attachment_count", b"_attachment_count", "assigned_to", b"assigned_to", "attachment_count", b"attachment_count", "completed_at", b"completed_at", "created_at", b"created_at", "created_by", b"created_by", "id", b"id", "metadata", b"metadata", "priority", b"priority", "revision", b"revision", "status", b"status", "text", b"text", "updated_at", b"updated_at", "writers", b"writers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__attachment_count: _TypeAlias = _typing.Literal["attachment_count"]  # noqa: Y015
     _WhichOneofArgType__attachment_count: _TypeAlias = _typing.Literal["_attachment_count", b"_attachment_count"]  # noqa: Y015
@@ -175,6 +183,7 @@ class CreateTaskRequest(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     ID_FIELD_NUMBER: _builtins.int
+    WRITERS_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """What is to be done, 1-500 Unicode code points without U+0000."""
     priority: _builtins.int
@@ -185,6 +194,12 @@ class CreateTaskRequest(_message.Message):
     """The id of a task that lives elsewhere, 1-128 of `A-Z a-z 0-9 . _ -`; one is
     made when absent.
     """
+    @_builtins.property
+    def writers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The instances that may change it beside the caller: up to 100 different
+        ones, each 1-128 Unicode code points.
+        """
+
     def __init__(
         self,
         *,
@@ -192,10 +207,11 @@ class CreateTaskRequest(_message.Message):
         priority: _builtins.int | None = ...,
         metadata: _builtins.str | None = ...,
         id: _builtins.str | None = ...,
+        writers: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_id", b"_id", "_metadata", b"_metadata", "_priority", b"_priority", "id", b"id", "metadata", b"metadata", "priority", b"priority"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_id", b"_id", "_metadata", b"_metadata", "_priority", b"_priority", "id", b"id", "metadata", b"metadata", "priority", b"priority", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_id", b"_id", "_metadata", b"_metadata", "_priority", b"_priority", "id", b"id", "metadata", b"metadata", "priority", b"priority", "text", b"text", "writers", b"writers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__id: _TypeAlias = _typing.Literal["id"]  # noqa: Y015
     _WhichOneofArgType__id: _TypeAlias = _typing.Literal["_id", b"_id"]  # noqa: Y015
@@ -287,6 +303,30 @@ class GetTaskResponse(_message.Message):
 Global___GetTaskResponse: _TypeAlias = GetTaskResponse  # noqa: Y015
 
 @_typing.final
+class TaskWriters(_message.Message):
+    """A list of instances, so that an empty one can be told from none."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTANCE_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def instance_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Up to 100 different ones, each 1-128 Unicode code points."""
+
+    def __init__(
+        self,
+        *,
+        instance_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instance_ids", b"instance_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskWriters: _TypeAlias = TaskWriters  # noqa: Y015
+
+@_typing.final
 class TaskUpdates(_message.Message):
     """What to change. At least one field is set; those that are not stay as they
     are.
@@ -298,6 +338,7 @@ class TaskUpdates(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
+    WRITERS_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """1-500 Unicode code points without U+0000."""
     status: Global___TaskStatus.ValueType
@@ -308,6 +349,12 @@ class TaskUpdates(_message.Message):
     """A JSON object as text, merged member by member at the top level: a member
     named here replaces the one of that name, the others stay.
     """
+    @_builtins.property
+    def writers(self) -> Global___TaskWriters:
+        """Takes the place of the writers there are. Where the service asks callers who
+        they are, only the task's creator and an admin may set it.
+        """
+
     def __init__(
         self,
         *,
@@ -315,10 +362,11 @@ class TaskUpdates(_message.Message):
         status: Global___TaskStatus.ValueType = ...,
         priority: _builtins.int | None = ...,
         metadata: _builtins.str | None = ...,
+        writers: Global___TaskWriters | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_metadata", b"_metadata", "_priority", b"_priority", "_text", b"_text", "metadata", b"metadata", "priority", b"priority", "text", b"text"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_metadata", b"_metadata", "_priority", b"_priority", "_text", b"_text", "metadata", b"metadata", "priority", b"priority", "text", b"text", "writers", b"writers"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_metadata", b"_metadata", "_priority", b"_priority", "_text", b"_text", "metadata", b"metadata", "priority", b"priority", "status", b"status", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_metadata", b"_metadata", "_priority", b"_priority", "_text", b"_text", "metadata", b"metadata", "priority", b"priority", "status", b"status", "text", b"text", "writers", b"writers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__metadata: _TypeAlias = _typing.Literal["metadata"]  # noqa: Y015
     _WhichOneofArgType__metadata: _TypeAlias = _typing.Literal["_metadata", b"_metadata"]  # noqa: Y015

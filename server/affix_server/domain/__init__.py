@@ -39,6 +39,7 @@ from affix_server.domain.tasks import (
     TaskOrderBy,
     TaskPage,
     TaskQuery,
+    TaskRights,
     TaskStatus,
     WrittenTask,
 )
@@ -70,6 +71,7 @@ __all__ = [
     "TaskOrderBy",
     "TaskPage",
     "TaskQuery",
+    "TaskRights",
     "TaskStatus",
     "TextContent",
     "UrlContent",

@@ -42,11 +42,17 @@ class AttachmentEvent:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """Which events a watcher wants: of any task or one, of any key or those with a prefix. A task's end has no key."""
+    """Which events a watcher wants: of any task or one, of any key or those with a prefix. A task's end has no key.
+
+    `task_prefix` is what the ids of its tasks begin with.
+    """
 
     task_id: str | None = None
     key_prefix: str = ""
+    task_prefix: str = ""
 
     def includes(self, task_id: str, key: str) -> bool:
         """Tell whether an event of a key is wanted; the empty key stands for all of a task."""
+        if not task_id.startswith(self.task_prefix):
+            return False
         return self.task_id in {None, task_id} and (not key or key.startswith(self.key_prefix))

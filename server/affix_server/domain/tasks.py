@@ -40,6 +40,20 @@ class Task:
     updated_at: int
     completed_at: int | None
     revision: int
+    writers: tuple[str, ...] = ()
+
+    @property
+    def rights(self) -> TaskRights:
+        """Who may change it."""
+        return TaskRights(self.created_by, self.writers)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRights:
+    """Who may change a task and its attachments: the instance that registered it, and those that it names."""
+
+    owner: str
+    writers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +87,17 @@ class DeletedTask:
 
 @dataclass(frozen=True, slots=True)
 class NewTask:
-    """A task to register; an id is made when `id` is None."""
+    """A task to register; an id is made when `id` is None, beginning with `id_prefix`.
+
+    `writers` are the instances that may change it beside its creator.
+    """
 
     id: str | None
     text: str
     priority: int
     metadata: str
+    writers: tuple[str, ...] = ()
+    id_prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +106,7 @@ class TaskChanges:
 
     `metadata` is the text of a JSON object, merged member by member at the top level, or with
     `replaces_metadata` put in the place of what is there. With `if_revision` nothing is changed
-    unless the task has that revision.
+    unless the task has that revision. `writers` takes the place of those that there are.
     """
 
     text: str | None = None
@@ -96,11 +115,12 @@ class TaskChanges:
     metadata: str | None = None
     replaces_metadata: bool = False
     if_revision: int | None = None
+    writers: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TaskQuery:
-    """Which page of which list of tasks."""
+    """Which page of which list of tasks; with `id_prefix` only of tasks whose id begins with it."""
 
     status: TaskStatus | None
     assigned_to: str | None
@@ -109,6 +129,7 @@ class TaskQuery:
     offset: int
     order_by: TaskOrderBy
     descending: bool
+    id_prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)

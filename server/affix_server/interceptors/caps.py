@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -45,10 +45,11 @@ class CallCap:
 class WatcherCap:
     """At most so many streams at the same time, of all callers and of each."""
 
-    def __init__(self, limit: int, per_caller: int) -> None:
-        """Make the interceptor `cap`."""
+    def __init__(self, limit: int, per_caller: int, *, name_of: Callable[[CallContext], str] = caller) -> None:
+        """Make the interceptor `cap`; `name_of` says who calls."""
         self._limit = limit
         self._per_caller = per_caller
+        self._name_of = name_of
         self._running = 0
         self._of_caller: Counter[str] = Counter()
 
@@ -56,7 +57,7 @@ class WatcherCap:
         """Refuse a stream too many."""
 
         async def capped(request: Any, context: CallContext) -> AsyncGenerator[Any]:
-            name = caller(context)
+            name = self._name_of(context)
             if self._of_caller[name] >= self._per_caller:
                 raise LimitExceededError("watches of one caller", self._per_caller, self._of_caller[name] + 1)
             if self._running >= self._limit:

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from limits import RateLimitItem
 
+from affix_server.auth.principals import principal_of
 from affix_server.calls import Behavior, CallContext, Interceptor, Method
 from affix_server.rate_limits import RateLimits
 from affix_server.services.caller import INSTANCE_ID
@@ -47,10 +48,14 @@ def _items(request: Any) -> int:
 
 
 def caller(context: CallContext) -> str:
-    """Name who calls: `instance/` and its `x-instance-id`, else `address/` and where it calls from.
+    """Name who calls: `principal/` and its name if it was asked who it is.
 
-    An id that cannot be valid names nobody, or it would be kept in Redis however long it is.
+    Else `instance/` and its `x-instance-id`, else `address/` and where it calls from. An id that cannot be valid names
+    nobody, or it would be kept in Redis however long it is.
     """
+    principal = principal_of(context)
+    if principal is not None:
+        return f"principal/{principal.name}"
     for name, value in context.invocation_metadata() or ():
         if name == INSTANCE_ID and isinstance(value, str) and 0 < len(value) <= MAX_NAME:
             return f"instance/{value}"

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from affix.v1 import attachments_pb2 as pb
 from affix_server import codec
+from affix_server.auth.permissions import Access
 from affix_server.calls import CallContext
 from affix_server.domain import (
     ALWAYS,
@@ -24,7 +25,7 @@ from affix_server.domain import (
     Watched,
 )
 from affix_server.errors import AttachmentNotFoundError, TaskNotFoundError
-from affix_server.services.batches import results
+from affix_server.services.batches import each_permitted, results
 from affix_server.services.caller import Callers
 from affix_server.storage.base import AttachmentEvents, Attachments
 from affix_server.validation import MAX_BATCH, MAX_LIST, MAX_TTL_SECONDS, Checks
@@ -40,12 +41,19 @@ class AttachmentServicer:
     """The methods of affix.v1.AttachmentService, as its proto documents them."""
 
     def __init__(
-        self, attachments: Attachments, events: AttachmentEvents, callers: Callers, *, max_content_bytes: int
+        self,
+        attachments: Attachments,
+        events: AttachmentEvents,
+        callers: Callers,
+        access: Access,
+        *,
+        max_content_bytes: int,
     ) -> None:
-        """Serve what `attachments` stores, and what `events` tells of it."""
+        """Serve what `attachments` stores, and what `events` tells of it, to those whom `access` lets."""
         self._attachments = attachments
         self._events = events
         self._callers = callers
+        self._access = access
         self._max_content_bytes = max_content_bytes
 
     async def CreateAttachment(  # noqa: N802 - gRPC's name
@@ -56,22 +64,24 @@ class AttachmentServicer:
         creation = self._creation(request, checks)
         instance = self._callers.instance_id(context, checks)
         checks.done()
+        await self._access.write(context, request.task_id)
         where, expires_at = (creation.ref, creation.content), creation.expires_at
         created = await self._attachments.create(*where, instance, creation.condition, expires_at)
         return codec.encode_created(created)
 
     async def GetAttachment(  # noqa: N802
-        self, request: pb.GetAttachmentRequest, _context: CallContext
+        self, request: pb.GetAttachmentRequest, context: CallContext
     ) -> pb.GetAttachmentResponse:
         """Read one attachment."""
         checks = Checks()
         ref = _ref(request, checks)
         checks.done()
+        self._access.read(context, (request.task_id,))
         attachment = await self._attachments.get(ref)
         return pb.GetAttachmentResponse(attachment=codec.encode_attachment(attachment))
 
     async def ListAttachments(  # noqa: N802
-        self, request: pb.ListAttachmentsRequest, _context: CallContext
+        self, request: pb.ListAttachmentsRequest, context: CallContext
     ) -> pb.ListAttachmentsResponse:
         """Read a page."""
         checks = Checks()
@@ -89,6 +99,7 @@ class AttachmentServicer:
         if request.view not in pb.AttachmentView.values():
             checks.fail("view", f"must be full or metadata, not number {request.view}")
         checks.done()
+        self._access.read(context, (request.task_id,))
         page = await self._attachments.list(
             Query(
                 task_id=request.task_id,
@@ -110,10 +121,11 @@ class AttachmentServicer:
         deletion = _deletion(request, checks)
         instance = self._callers.instance_id(context, checks)
         checks.done()
+        await self._access.write(context, request.task_id)
         return codec.encode_deleted(await self._attachments.delete(deletion.ref, instance, deletion.condition))
 
     async def BatchGetAttachments(  # noqa: N802
-        self, request: pb.BatchGetAttachmentsRequest, _context: CallContext
+        self, request: pb.BatchGetAttachmentsRequest, context: CallContext
     ) -> pb.BatchGetAttachmentsResponse:
         """Read several attachments."""
         checks = Checks()
@@ -121,6 +133,7 @@ class AttachmentServicer:
         checks.done()
         refs = [_ref(ref, checks, f"requests[{place}].") for place, ref in enumerate(request.requests)]
         checks.done()
+        self._access.read(context, (ref.task_id for ref in refs))
         found = await self._attachments.batch_get(refs, allow_missing=request.allow_missing)
         if request.allow_missing:
             entries = [codec.encode_found(ref, one) for ref, one in zip(refs, found, strict=True)]
@@ -137,7 +150,10 @@ class AttachmentServicer:
         creations = [self._creation(one, checks, f"requests[{place}].") for place, one in enumerate(request.requests)]
         instance = self._callers.instance_id(context, checks)
         checks.done()
-        stored = await self._attachments.batch_create(creations, instance)
+        refusals = await self._access.write_each(context, [one.ref.task_id for one in creations])
+        stored = await each_permitted(
+            creations, refusals, lambda permitted: self._attachments.batch_create(permitted, instance)
+        )
         return pb.BatchCreateAttachmentsResponse(
             results=results(
                 "CreateAttachment",
@@ -156,7 +172,10 @@ class AttachmentServicer:
         deletions = [_deletion(one, checks, f"requests[{place}].") for place, one in enumerate(request.requests)]
         instance = self._callers.instance_id(context, checks)
         checks.done()
-        deleted = await self._attachments.batch_delete(deletions, instance)
+        refusals = await self._access.write_each(context, [one.ref.task_id for one in deletions])
+        deleted = await each_permitted(
+            deletions, refusals, lambda permitted: self._attachments.batch_delete(permitted, instance)
+        )
         return pb.BatchDeleteAttachmentsResponse(
             results=results(
                 "DeleteAttachment",
@@ -192,7 +211,7 @@ class AttachmentServicer:
                 return None
 
     async def WatchAttachments(  # noqa: N802
-        self, request: pb.WatchAttachmentsRequest, _context: CallContext
+        self, request: pb.WatchAttachmentsRequest, context: CallContext
     ) -> AsyncGenerator[pb.WatchAttachmentsResponse]:
         """Tell of what happens to attachments."""
         checks = Checks()
@@ -202,7 +221,9 @@ class AttachmentServicer:
         if request.view not in pb.AttachmentView.values():
             checks.fail("view", f"must be one of full, metadata, not number {request.view}")
         checks.done()
-        watched = Watched(request.task_id if request.HasField("task_id") else None, request.key_prefix)
+        task_id = request.task_id if request.HasField("task_id") else None
+        self._access.read(context, () if task_id is None else (task_id,))
+        watched = Watched(task_id, request.key_prefix, self._access.prefix(context))
         token = request.resume_token if request.HasField("resume_token") else None
         whole = request.view != pb.ATTACHMENT_VIEW_METADATA
         async with aclosing(self._events.watch(watched, token)) as batches:

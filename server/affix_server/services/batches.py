@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import structlog
@@ -13,6 +13,7 @@ from affix_server.status import wire_error
 
 V = TypeVar("V")
 R = TypeVar("R")
+W = TypeVar("W")
 
 _log = structlog.get_logger()
 
@@ -30,6 +31,17 @@ def results(
         fail(_error(method, request, one)) if isinstance(one, Exception) else encode(one)
         for request, one in zip(requests, done, strict=True)
     ]
+
+
+async def each_permitted(
+    writes: Sequence[W],
+    refusals: Sequence[AffixError | None],
+    write: Callable[[Sequence[W]], Awaitable[Sequence[V | Exception]]],
+) -> list[V | Exception]:
+    """Do the writes that nothing refuses; what came of each, in order."""
+    permitted = [one for one, refusal in zip(writes, refusals, strict=True) if refusal is None]
+    done = iter(await write(permitted) if permitted else ())
+    return [next(done) if refusal is None else refusal for refusal in refusals]
 
 
 def _error(method: str, request: object, fault: Exception) -> pb.BatchError:

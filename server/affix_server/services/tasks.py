@@ -5,6 +5,7 @@ from __future__ import annotations
 from affix.v1 import attachments_pb2
 from affix.v1 import tasks_pb2 as pb
 from affix_server import codec
+from affix_server.auth.permissions import Access
 from affix_server.calls import CallContext
 from affix_server.domain import NewTask, TaskChanges, TaskOrderBy, TaskQuery
 from affix_server.services.caller import Callers
@@ -18,10 +19,11 @@ _DEFAULT_LIMIT = 100
 class TaskServicer:
     """The methods of affix.v1.TaskService, as its proto documents them."""
 
-    def __init__(self, tasks: Tasks, callers: Callers, *, max_content_bytes: int) -> None:
-        """Serve what `tasks` stores."""
+    def __init__(self, tasks: Tasks, callers: Callers, access: Access, *, max_content_bytes: int) -> None:
+        """Serve what `tasks` stores to those whom `access` lets."""
         self._tasks = tasks
         self._callers = callers
+        self._access = access
         self._max_content_bytes = max_content_bytes
 
     async def CreateTask(self, request: pb.CreateTaskRequest, context: CallContext) -> pb.CreateTaskResponse:  # noqa: N802 - gRPC's name
@@ -34,17 +36,23 @@ class TaskServicer:
         checks.json_object(metadata, "metadata", self._max_content_bytes)
         if request.HasField("id"):
             checks.task_id(request.id, "id")
+        checks.writers(request.writers, "writers")
         instance = self._callers.instance_id(context, checks)
         checks.done()
         task_id = request.id if request.HasField("id") else None
-        written = await self._tasks.create(NewTask(task_id, request.text, priority, metadata), instance)
+        self._access.register(context, task_id)
+        new = NewTask(
+            task_id, request.text, priority, metadata, tuple(request.writers), id_prefix=self._access.prefix(context)
+        )
+        written = await self._tasks.create(new, instance)
         return pb.CreateTaskResponse(task=codec.encode_counted(written), durability=codec.task_durability(written))
 
-    async def GetTask(self, request: pb.GetTaskRequest, _context: CallContext) -> pb.GetTaskResponse:  # noqa: N802
+    async def GetTask(self, request: pb.GetTaskRequest, context: CallContext) -> pb.GetTaskResponse:  # noqa: N802
         """Read a task."""
         checks = Checks()
         checks.task_id(request.id, "id")
         checks.done()
+        self._access.read(context, (request.id,))
         return pb.GetTaskResponse(task=codec.encode_counted(await self._tasks.get(request.id)))
 
     async def UpdateTask(self, request: pb.UpdateTaskRequest, context: CallContext) -> pb.UpdateTaskResponse:  # noqa: N802
@@ -54,6 +62,7 @@ class TaskServicer:
         changes = self._changes(request, checks)
         instance = self._callers.instance_id(context, checks)
         checks.done()
+        await (self._access.write if changes.writers is None else self._access.own)(context, request.id)
         written = await self._tasks.update(request.id, changes, instance)
         return pb.UpdateTaskResponse(task=codec.encode_counted(written), durability=codec.task_durability(written))
 
@@ -62,20 +71,23 @@ class TaskServicer:
         text = updates.text if updates.HasField("text") else None
         priority = updates.priority if updates.HasField("priority") else None
         metadata = updates.metadata if updates.HasField("metadata") else None
+        writers = tuple(updates.writers.instance_ids) if updates.HasField("writers") else None
         status = codec.decode_status(updates.status)
         if status is None and updates.status != pb.TASK_STATUS_UNSPECIFIED:
             checks.fail("updates.status", "must be one of pending, in_progress, completed, failed")
-        elif text is None and priority is None and metadata is None and status is None:
-            checks.fail("updates", "must set at least one of text, status, priority, metadata")
+        elif text is None and priority is None and metadata is None and status is None and writers is None:
+            checks.fail("updates", "must set at least one of text, status, priority, metadata, writers")
         if text is not None:
             checks.task_text(text, "updates.text")
         if priority is not None:
             checks.number(priority, "updates.priority", 0, MAX_PRIORITY)
         if metadata is not None:
             checks.json_object(metadata, "updates.metadata", self._max_content_bytes)
-        return TaskChanges(text=text, status=status, priority=priority, metadata=metadata)
+        if writers is not None:
+            checks.writers(writers, "updates.writers.instance_ids")
+        return TaskChanges(text=text, status=status, priority=priority, metadata=metadata, writers=writers)
 
-    async def ListTasks(self, request: pb.ListTasksRequest, _context: CallContext) -> pb.ListTasksResponse:  # noqa: N802
+    async def ListTasks(self, request: pb.ListTasksRequest, context: CallContext) -> pb.ListTasksResponse:  # noqa: N802
         """Read a page of tasks."""
         checks = Checks()
         status = codec.decode_status(request.status)
@@ -103,6 +115,7 @@ class TaskServicer:
             offset=request.offset,
             order_by=order_by or TaskOrderBy.CREATED_AT,
             descending=order == attachments_pb2.SORT_ORDER_DESC,
+            id_prefix=self._access.prefix(context),
         )
         return codec.encode_task_page(await self._tasks.list(query))
 
@@ -118,6 +131,7 @@ class TaskServicer:
             checks.json(result, "result.value", self._max_content_bytes)
         instance = self._callers.instance_id(context, checks)
         checks.done()
+        await self._access.write(context, request.id)
         written = await self._tasks.complete(request.id, worker_id, result, instance)
         return pb.CompleteTaskResponse(task=codec.encode_counted(written), durability=codec.task_durability(written))
 
@@ -127,4 +141,5 @@ class TaskServicer:
         checks.task_id(request.id, "id")
         instance = self._callers.instance_id(context, checks)
         checks.done()
+        await self._access.own(context, request.id)
         return codec.encode_deleted_task(await self._tasks.delete(request.id, instance))

@@ -36,6 +36,7 @@ from affix_server.domain import (
     TaskChanges,
     TaskPage,
     TaskQuery,
+    TaskRights,
     Watched,
     WrittenTask,
 )
@@ -130,6 +131,13 @@ class Tasks(Protocol):
 
     async def get(self, task_id: str) -> CountedTask:
         """Read one. Raises TaskNotFoundError."""
+        ...
+
+    async def rights(self, task_id: str) -> TaskRights:
+        """Tell who may change a task: one round trip to Redis where it knows the task.
+
+        Raises TaskNotFoundError; StorageUnavailableError, never CircuitOpenError, when nobody can tell.
+        """
         ...
 
     async def update(self, task_id: str, changes: TaskChanges, updated_by: str) -> WrittenTask:

@@ -125,6 +125,7 @@ class CountedTasks:
         self.update = tasks.update
         self.list = tasks.list
         self.delete = tasks.delete
+        self.rights = tasks.rights
 
     async def complete(self, task_id: str, worker_id: str | None, result: str | None, completed_by: str) -> WrittenTask:
         """See storage.base.Tasks."""

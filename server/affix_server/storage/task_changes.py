@@ -23,6 +23,7 @@ def registered(task_id: str, new: NewTask, created_by: str, now_ms: int, revisio
         updated_at=now_ms,
         completed_at=None,
         revision=revision,
+        writers=new.writers,
     )
 
 
@@ -56,4 +57,5 @@ def changed(held: Task, changes: TaskChanges, assigned_to: str | None, now_ms: i
         updated_at=updated_at,
         completed_at=completed_at,
         revision=revision,
+        writers=held.writers if changes.writers is None else changes.writers,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 
 from affix_server.domain import (
     CountedTask,
@@ -12,6 +13,7 @@ from affix_server.domain import (
     TaskChanges,
     TaskPage,
     TaskQuery,
+    TaskRights,
     WrittenTask,
 )
 from affix_server.errors import CircuitOpenError, ConflictError, StorageUnavailableError, TaskNotFoundError
@@ -61,10 +63,10 @@ class TaskRepository:
             return self._created(await self._writing.create(new.id, new, created_by, fresh=False))
         for _ in range(_ID_ATTEMPTS - 1):
             try:
-                return self._created(await self._writing.create(_new_id(), new, created_by, fresh=True))
+                return self._created(await self._writing.create(_new_id(new), new, created_by, fresh=True))
             except ConflictError:
                 continue
-        return self._created(await self._writing.create(_new_id(), new, created_by, fresh=True))
+        return self._created(await self._writing.create(_new_id(new), new, created_by, fresh=True))
 
     def _created(self, written: Written[Task]) -> WrittenTask:
         self._loads.forget(written.task.id)
@@ -74,7 +76,30 @@ class TaskRepository:
         """See storage.base.Tasks."""
         return await self._trust.redis_first(lambda: self._get(task_id), lambda: self._get_past_redis(task_id))
 
+    async def rights(self, task_id: str) -> TaskRights:
+        """See storage.base.Tasks."""
+        try:
+            through, past = partial(self._rights, task_id), partial(self._rights_past_redis, task_id)
+            return await self._trust.redis_first(through, past)
+        except CircuitOpenError:
+            raise StorageUnavailableError("Database is away") from None
+
+    async def _rights(self, task_id: str) -> TaskRights:
+        known = await self._cache.rights(task_id)
+        return known or (await self._known(task_id))[0].rights
+
+    async def _rights_past_redis(self, task_id: str) -> TaskRights:
+        return (await self._read(task_id)).rights
+
     async def _get(self, task_id: str) -> CountedTask:
+        task, count = await self._known(task_id)
+        if count is None:
+            await self._drainer.drain_task(task_id)
+            count = await self._table.count(task_id)
+        return CountedTask(task, count)
+
+    async def _known(self, task_id: str) -> tuple[Task, int | None]:
+        """Read a task, and the number of its attachments if Redis knows it."""
         task, count = await self._cache.get(task_id)
         while task is None and await self._loads.landed(task_id):
             # A load that began before this call may have read what is out of date by now; what it filled in may not be.
@@ -83,16 +108,16 @@ class TaskRepository:
             raise TaskNotFoundError(task_id)
         if task is None:
             task = await self._loads.run(task_id, lambda: self._load(task_id))
-        if count is None:
-            await self._drainer.drain_task(task_id)
-            count = await self._table.count(task_id)
-        return CountedTask(task, count)
+        return task, count
 
     async def _get_past_redis(self, task_id: str) -> CountedTask:
+        return CountedTask(await self._read(task_id), await self._table.count(task_id))
+
+    async def _read(self, task_id: str) -> Task:
         row = await self._table.read(task_id)
         if row is None or isinstance(row.task, TaskTombstone):
             raise TaskNotFoundError(task_id)
-        return CountedTask(row.task, await self._table.count(task_id))
+        return row.task
 
     async def _load(self, task_id: str) -> Task:
         """Read from Postgres and fill Redis; the lease keeps out what comes too late."""
@@ -144,5 +169,5 @@ class TaskRepository:
             return 0  # deleted since
 
 
-def _new_id() -> str:
-    return f"t-{now_ms()}-{random_suffix(6)}"
+def _new_id(new: NewTask) -> str:
+    return f"{new.id_prefix}t-{now_ms()}-{random_suffix(6)}"

@@ -14,6 +14,7 @@ from tests.resilience.mutations import (
     in_servers,
     in_watching,
     of_expiry,
+    of_rights,
     of_tasks,
 )
 from tests.resilience.mutations.patching import Mutation
@@ -24,6 +25,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     *in_doubt.MUTATIONS,
     *in_servers.MUTATIONS,
     *of_tasks.MUTATIONS,
+    *of_rights.MUTATIONS,
     *in_background.MUTATIONS,
     *in_watching.MUTATIONS,
     *of_expiry.MUTATIONS,

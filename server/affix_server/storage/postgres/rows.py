@@ -23,6 +23,7 @@ from affix_server.domain import (
 )
 from affix_server.storage.entries import Entry, Pending, PendingTask, TaskEntry, TaskTombstone, Tombstone
 from affix_server.storage.limits import content_bytes
+from affix_server.storage.writers import parse_writers, print_writers
 
 # type, value, content, url, mime_type, size: as in the table.
 ContentColumns = tuple[str | None, str | None, str | None, str | None, str | None, int | None]
@@ -73,13 +74,13 @@ def drain_task_columns(pending: Sequence[PendingTask]) -> list[list[Any]]:
                 (
                     *(task.id, task.text, task.status.value, task.priority, task.metadata, task.assigned_to),
                     *(task.created_by, one.written_by, task.created_at, task.updated_at, task.completed_at),
-                    *(task.revision, False, one.born, one.emptied),
+                    *(task.revision, False, one.born, one.emptied, print_writers(task.writers)),
                 )
             )
         else:
             nothing = (task.id, "", TaskStatus.PENDING.value, 0, "{}", None)
             when = (one.written_by, one.written_by, task.deleted_at, task.deleted_at, None)
-            rows.append((*nothing, *when, task.revision, True, 0, 0))
+            rows.append((*nothing, *when, task.revision, True, 0, 0, print_writers(())))
     return [list(column) for column in zip(*rows, strict=True)]
 
 
@@ -141,7 +142,7 @@ TASK_COLUMNS = """
     (extract(epoch FROM t.updated_at) * 1000)::bigint AS updated_at,
     (extract(epoch FROM t.completed_at) * 1000)::bigint AS completed_at,
     (extract(epoch FROM t.deleted_at) * 1000)::bigint AS deleted_at,
-    t.revision
+    t.revision, t.writers
 """
 
 
@@ -150,4 +151,4 @@ def parse_task(row: asyncpg.Record) -> TaskEntry:
     if row["deleted_at"] is not None:
         return TaskTombstone(row["id"], row["deleted_at"], row["revision"])
     fields: dict[str, Any] = {name: row[name] for name in Task.__dataclass_fields__}
-    return Task(**{**fields, "status": TaskStatus(row["status"])})
+    return Task(**{**fields, "status": TaskStatus(row["status"]), "writers": parse_writers(row["writers"])})

@@ -28,6 +28,7 @@ from affix_server.storage.postgres.database import Connection, Database, stateme
 from affix_server.storage.postgres.rows import TASK_COLUMNS, drain_task_columns, parse_task
 from affix_server.storage.revisions import Revisions
 from affix_server.storage.task_changes import changed_metadata, require_revision
+from affix_server.storage.writers import print_writers
 
 _CREATE = statement("create_task").replace("/* columns */", TASK_COLUMNS)
 _UPDATE = statement("update_task").replace("/* columns */", TASK_COLUMNS)
@@ -69,14 +70,19 @@ _ORDER_BY = {
 }
 
 
-def list_statement(filters: Sequence[str], order_by: TaskOrderBy, *, descending: bool) -> str:
-    """Return the statement that lists tasks by some columns, in an order that an index has (0018)."""
+def list_statement(filters: Sequence[str], order_by: TaskOrderBy, *, descending: bool, bound: bool = False) -> str:
+    """Return the statement that lists tasks by some columns, in an order that an index has (0018).
+
+    `bound` to those whose id begins with a text, the last parameter.
+    """
     direction = "DESC" if descending else "ASC"
     columns = dict.fromkeys((_ORDER_BY[order_by], "t.created_at", "t.id"))
     # Where there are no nulls, an index knows nothing of their order.
     nulls = {"t.assigned_to": " NULLS LAST"}
     order = ", ".join(f"{column} {direction}{nulls.get(column, '')}" for column in columns)
     where = "".join(f" AND {column} = ${place}" for place, column in enumerate(filters, start=4))
+    if bound:
+        where += f" AND starts_with(t.id, ${4 + len(filters)})"
     return _LIST.replace("/* filters */", where).replace("/* order */", order)
 
 
@@ -105,7 +111,8 @@ class TaskTable:
 
         def work(connection: Connection) -> Awaitable[Any]:
             args = (task_id, new.text, new.priority, new.metadata, created_by)
-            return connection.fetch(_CREATE, *args, self._revisions.highest, self._fence())
+            writers = print_writers(new.writers)
+            return connection.fetch(_CREATE, *args, self._revisions.highest, self._fence(), writers)
 
         for record in await self._database.run(work):
             return self._live(record)
@@ -222,9 +229,10 @@ class TaskTable:
         status = query.status.value if query.status else None
         compared = {"t.status": status, "t.assigned_to": query.assigned_to, "t.priority": query.priority}
         asked = {column: value for column, value in compared.items() if value is not None}
-        sql = list_statement(tuple(asked), query.order_by, descending=query.descending)
+        bound = [query.id_prefix] if query.id_prefix else []
+        sql = list_statement(tuple(asked), query.order_by, descending=query.descending, bound=bool(bound))
         records = await self._database.fetch(
-            sql, query.limit, query.offset, self._database.clock.now_ms(), *asked.values()
+            sql, query.limit, query.offset, self._database.clock.now_ms(), *asked.values(), *bound
         )
         tasks = tuple(
             CountedTask(self._live(record), record["attachment_count"])
@@ -249,6 +257,7 @@ class TaskTable:
             _UPDATE,
             *(held.id, changes.text, status, changes.priority, metadata, assigned_to, updated_by),
             self._revisions.highest,
+            print_writers(changes.writers) if changes.writers is not None else None,
         )
         return self._live(record)
 

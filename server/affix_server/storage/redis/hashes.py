@@ -19,6 +19,7 @@ from affix_server.domain import (
     UrlContent,
 )
 from affix_server.storage.entries import Entry, TaskEntry, TaskTombstone, Tombstone
+from affix_server.storage.writers import parse_writers, print_writers
 from affix_server.times import format_ms, parse_ms
 
 
@@ -159,6 +160,8 @@ def task_fields(entry: TaskEntry) -> Fields:
         fields += ["assignedTo", entry.assigned_to]
     if entry.completed_at is not None:
         fields += ["completedAt", format_ms(entry.completed_at)]
+    if entry.writers:
+        fields += ["writers", print_writers(entry.writers)]
     return fields
 
 
@@ -185,6 +188,7 @@ def parse_task(task_id: str, reply: Sequence[bytes]) -> TaskEntry | None:
             updated_at=parse_ms(fields["updatedAt"]),
             completed_at=parse_ms(fields["completedAt"]) if "completedAt" in fields else None,
             revision=revision,
+            writers=parse_writers(fields.get("writers", "[]")),
         )
     except (KeyError, ValueError) as fault:
         raise CorruptEntryError(fields.get("revision", "")) from fault

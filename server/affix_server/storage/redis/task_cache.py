@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 
-from affix_server.domain import Ref, Task
+from affix_server.domain import Ref, Task, TaskRights
 from affix_server.storage.clock import Clock
 from affix_server.storage.entries import Entry, TaskEntry, TaskTombstone
 from affix_server.storage.events import Change
@@ -27,9 +27,10 @@ from affix_server.storage.redis.publishing import (
     put_in_turn,
     put_task,
 )
+from affix_server.storage.writers import parse_writers
 
-TASK_GET, TASK_KEEP = Script("task_get"), Script("_events", "task_keep")
-SCRIPTS = (TASK_PUT, TASK_GET, TASK_KEEP, EXPUNGE)
+TASK_GET, TASK_RIGHTS, TASK_KEEP = Script("task_get"), Script("task_rights"), Script("_events", "task_keep")
+SCRIPTS = (TASK_PUT, TASK_GET, TASK_RIGHTS, TASK_KEEP, EXPUNGE)
 
 _UNLINK_AT_ONCE = 1000
 _SCAN_AT_ONCE = 500
@@ -55,6 +56,16 @@ class TaskCache:
             await self.run([DROP([names.task(task_id)], fault.revision)])
             task = None
         return task, (count if count >= 0 else None)
+
+    async def rights(self, task_id: str) -> TaskRights | None:
+        """Read who may change a task, nothing else of it; None if Redis holds no task that is whole."""
+        ((owner, writers),) = await self._client.run((TASK_RIGHTS([names.task(task_id)]),))
+        if owner is None:
+            return None
+        try:
+            return TaskRights(owner.decode(), parse_writers(writers.decode()) if writers is not None else ())
+        except ValueError:  # not UTF-8, or no names: `get` mends it
+            return None
 
     async def publish(
         self, task: TaskEntry, token: str, followed_by: Sequence[Command], *, change: Change | None = None

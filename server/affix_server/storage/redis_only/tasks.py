@@ -17,6 +17,7 @@ from affix_server.domain import (
     TaskOrderBy,
     TaskPage,
     TaskQuery,
+    TaskRights,
     TaskStatus,
     WrittenTask,
 )
@@ -50,7 +51,7 @@ class RedisOnlyTasks:
     async def create(self, new: NewTask, created_by: str) -> WrittenTask:
         """See storage.base.Tasks."""
         for _ in range(ATTEMPTS):
-            task_id = new.id or f"t-{now_ms()}-{random_suffix(6)}"
+            task_id = new.id or f"{new.id_prefix}t-{now_ms()}-{random_suffix(6)}"
             held, _ = await self._cache.get(task_id)
             if isinstance(held, Task):
                 if new.id is None:
@@ -72,6 +73,11 @@ class RedisOnlyTasks:
             await self._attachments.build_index(task_id)
             _, count = await self._cache.get(task_id)
         return CountedTask(task, count)
+
+    async def rights(self, task_id: str) -> TaskRights:
+        """See storage.base.Tasks."""
+        known = await self._cache.rights(task_id)
+        return known or (await self.get(task_id)).task.rights
 
     async def update(self, task_id: str, changes: TaskChanges, updated_by: str) -> WrittenTask:
         """See storage.base.Tasks."""
@@ -127,7 +133,8 @@ class RedisOnlyTasks:
 
 def _matches(task: Task, query: TaskQuery) -> bool:
     return (
-        query.status in {None, task.status}
+        task.id.startswith(query.id_prefix)
+        and query.status in {None, task.status}
         and query.assigned_to in {None, task.assigned_to}
         and query.priority in {None, task.priority}
     )

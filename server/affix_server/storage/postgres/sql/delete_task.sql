@@ -26,7 +26,7 @@ attachments AS (
 ),
 task AS (
     UPDATE tasks SET
-        text = '', metadata = '{}', assigned_to = NULL,
+        text = '', metadata = '{}', assigned_to = NULL, writers = '[]',
         updated_by = $2, updated_at = clock.at, deleted_at = clock.at, revision = clock.revision
     FROM clock
     WHERE id = $1

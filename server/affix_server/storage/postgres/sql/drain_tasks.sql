@@ -4,7 +4,7 @@
 -- $1 id[], $2 text[], $3 status[], $4 priority[], $5 metadata[], $6 assigned_to[], $7 created_by[], $8 updated_by[],
 -- $9 created_at[], $10 updated_at[] and $11 completed_at[] in ms, $12 revision[], $13 deletes[],
 -- $14 born[]: the revision with which it was registered, if that is to be committed as well, else 0,
--- $15 emptied[]: the revision of the tombstone that it was registered in the place of, or 0
+-- $15 emptied[]: the revision of the tombstone that it was registered in the place of, or 0, $16 writers[]
 WITH input AS (
     SELECT i.*,
            NOT i.deletes AND (i.born > 0 OR held.id IS NOT NULL) AS lives,
@@ -20,15 +20,16 @@ WITH input AS (
                ELSE i.drained + 1
            END AS revision
     FROM unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::text[], $6::text[], $7::text[], $8::text[],
-                $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bool[], $14::bigint[], $15::bigint[])
+                $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bool[], $14::bigint[], $15::bigint[],
+                $16::text[])
         AS i (id, text, status, priority, metadata, assigned_to, created_by, updated_by,
-              created_ms, updated_ms, completed_ms, drained, deletes, born, emptied)
+              created_ms, updated_ms, completed_ms, drained, deletes, born, emptied, writers)
     LEFT JOIN tasks held ON held.id = i.id AND held.deleted_at IS NULL
 ),
 task AS (
     INSERT INTO tasks AS t (
         id, text, status, priority, metadata, assigned_to, created_by, updated_by,
-        created_at, updated_at, completed_at, revision, born, deleted_at
+        created_at, updated_at, completed_at, revision, born, deleted_at, writers
     )
     SELECT i.id,
            CASE WHEN i.lives THEN i.text ELSE '' END,
@@ -43,7 +44,8 @@ task AS (
            to_timestamp(i.completed_ms / 1000.0),
            i.revision,
            i.born,
-           CASE WHEN NOT i.lives THEN to_timestamp(i.updated_ms / 1000.0) END
+           CASE WHEN NOT i.lives THEN to_timestamp(i.updated_ms / 1000.0) END,
+           CASE WHEN i.lives THEN i.writers ELSE '[]' END::json
     FROM input i
     ORDER BY i.id
     ON CONFLICT (id) DO UPDATE SET
@@ -59,7 +61,8 @@ task AS (
         completed_at = excluded.completed_at,
         revision = excluded.revision,
         born = greatest(excluded.born, t.born),
-        deleted_at = excluded.deleted_at
+        deleted_at = excluded.deleted_at,
+        writers = excluded.writers
     WHERE excluded.revision > t.revision
     RETURNING t.id
 )

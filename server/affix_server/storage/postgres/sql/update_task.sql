@@ -1,13 +1,14 @@
 -- Changes a task that is locked; a null leaves its column as it is.
 --
 -- $1 id, $2 text, $3 status, $4 priority, $5 metadata, $6 assigned_to, $7 updated_by,
--- $8 highest revision seen so far
+-- $8 highest revision seen so far, $9 writers
 UPDATE tasks AS t SET
     text = coalesce($2, t.text),
     status = coalesce($3, t.status),
     priority = coalesce($4, t.priority),
     metadata = coalesce($5::json, t.metadata),
     assigned_to = coalesce($6, t.assigned_to),
+    writers = coalesce($9::json, t.writers),
     updated_by = $7,
     updated_at = greatest(next.at, t.updated_at),
     completed_at = CASE
