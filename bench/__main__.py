@@ -8,11 +8,12 @@ import sys
 import time
 
 from bench import chart, tools
+from bench.comparing import Spread
 from bench.comparison import Comparison, say
 from bench.costs import Measurement, growth, measure, process
 from bench.goals import outcomes
 from bench.processes import ROOT
-from bench.report import as_data, case_table, goal_table, save
+from bench.report import as_data, case_table, goal_table, load, machine, save
 
 COSTS: dict[str, Measurement] = {
     "list pages": growth.lists,
@@ -36,11 +37,19 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _growth() -> Spread | None:
+    """Return what `make bench-costs` has found, if it was run on the code that is measured now."""
+    costs = load("costs")
+    if costs is None or costs["machine"]["commit"] != machine()["commit"]:
+        return None
+    return next((Spread(**cost["figure"]) for cost in costs["memory"] if cost["of"] == process.GROWTH), None)
+
+
 async def _compare(arguments: argparse.Namespace, found: tools.Tools) -> None:
     comparison = Comparison(found, rounds=arguments.rounds, seconds=arguments.seconds, only=arguments.only)
     began = time.monotonic()
     samples = await comparison.run()
-    results = outcomes(samples)
+    results = outcomes(samples, _growth())
     lines = [line for name, case in samples.items() for line in case_table(comparison.titles[name], case)]
     sys.stdout.write("\n".join([*lines, *goal_table(results), ""]))
     if not arguments.only:

@@ -55,7 +55,7 @@ class Places:
 class Cases:
     """Makes the cases of a run; every load is made after answers to it were looked at."""
 
-    def __init__(self, client: Client, places: Places, stored: Stock, *, seconds: float) -> None:
+    def __init__(self, client: Client, places: Places, stored: Stock, *, seconds: int) -> None:
         """Compare what is at those places."""
         self._client = client
         self._places = places
@@ -133,7 +133,7 @@ class Cases:
     ) -> Subject:
         address = place.http if wire == "http" else place.grpc
         sizes = await stock.verified(self._client, wire, address, sent.requests, size, count)
-        load = Load.of(sent, wire, address, sizes, callers=_callers(size), seconds=self._seconds)
+        load = Load.of(sent, wire, address, sizes, callers=_callers(size), seconds=self._turn(size))
         return Subject(name, lambda _round: load)
 
     def _echo(self, like: Subject, name: str, answer: str) -> Subject:
@@ -157,7 +157,7 @@ class Cases:
             made[turn] = [traffic.create(ref, stock.text_of(ref, size)) for ref in refs]
             written = self._written(label, made[turn])
             # What tells a stored attachment from an error is its result or status; what was stored is read back.
-            return Load.of(written, wire, address, _ANY, callers=_callers(size), seconds=self._seconds)
+            return Load.of(written, wire, address, _ANY, callers=_callers(size), seconds=self._turn(size))
 
         async def confirm(turn: int) -> None:
             # Not the very first: wrk tries its script by asking for one request that it does not send.
@@ -166,6 +166,10 @@ class Cases:
             await stock.verified(self._client, wire, address, gets[: _callers(size)], size)
 
         return Subject(name, prepare, confirm)
+
+    def _turn(self, size: int) -> int:
+        """Return how many seconds a turn takes: larger values, of which less depends, get half of it."""
+        return self._seconds if size == SMALL else max(1, self._seconds // 2)
 
     def _written(self, name: str, requests: Sequence[Request]) -> Traffic:
         return traffic.written(self._places.folder, name, requests)

@@ -16,7 +16,7 @@ from bench.traffic import JSON_MOST, Request
 
 _LARGEST = 64 * 1024 * 1024
 _OPTIONS = (("grpc.max_receive_message_length", _LARGEST), ("grpc.max_send_message_length", _LARGEST))
-_AT_ONCE = 16
+_AT_ONCE = 4
 
 
 class WrongAnswerError(Exception):

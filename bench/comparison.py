@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import statistics
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from bench.cases import CALLERS, Case, Cases, Places
 from bench.client import Client, connected
 from bench.generators import Load, Sample, Sizes, h2load_rate, run
 from bench.goals import Samples
-from bench.site import Site, opened
+from bench.site import Addresses, Site, opened
 from bench.stock import LARGE, MEDIUM, SMALL, Stock
 from bench.tools import Tools
 
@@ -96,24 +97,23 @@ class Comparison:
         path = f"/echo/get-{SMALL}-grpc"
         length = (places.folder / ANSWERS / f"get-{SMALL}-grpc").stat().st_size + 5
         load = Load("grpc", places.echo_grpc.grpc, path, body, Sizes(length, length), CALLERS, self._seconds)
-        ours, theirs = [], []
-        for _ in range(self._rounds):
-            ours.append((await run(self._tools, load, {})).rate)
-            theirs.append(
-                await h2load_rate(self._tools, load.address, path, body, callers=CALLERS, seconds=self._seconds)
-            )
-        self.generators = {"grpc_load": statistics.median(ours), "h2load": statistics.median(theirs)}
+        ours = (await run(self._tools, load, {})).rate
+        theirs = await h2load_rate(self._tools, load.address, path, body, callers=CALLERS, seconds=self._seconds)
+        self.generators = {"grpc_load": ours, "h2load": theirs}
         say("generators against echo-grpc: " + ", ".join(f"{name} {r:,.0f}/s" for name, r in self.generators.items()))
+
+
+async def _filled(client: Client, affix: Addresses, stored: Stock, *, big: bool) -> None:
+    await stock.fill(client, affix.grpc, stored)
+    if big:
+        await stock.fill_big(client, affix.grpc)
 
 
 async def _opened(site: Site, client: Client, stored: Stock, *, big: bool) -> Places:
     """Start everything and fill it; the echoes come last, since they answer with what Affix answers."""
     affix = await site.start_affix()
     plain = await site.start_baseline("plain", site.dsn, site.redis_url)
-    await stock.fill(client, affix.grpc, stored)
-    if big:
-        await stock.fill_big(client, affix.grpc)
-    await stock.fill_plain(client, plain.http, stored)
+    await asyncio.gather(_filled(client, affix, stored, big=big), stock.fill_plain(client, plain.http, stored))
     answers = site.folder / ANSWERS
     answers.mkdir()
     for size, refs in stored.refs.items():

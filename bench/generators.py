@@ -54,7 +54,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one run gave: requests per second, latencies in ms, processors used by each process."""
+    """What one run gave: requests per second, latencies in ms, how many processors each process kept busy."""
 
     rate: float
     p50_ms: float

@@ -29,14 +29,21 @@ def _short(value: float) -> str:
 
 
 def case_table(title: str, samples: Mapping[str, Sequence[Sample]]) -> list[str]:
-    """Print a case: rates, latencies, processors, and each subject beside the first of ours."""
-    head = ("", "requests/s: median (min-max)", "p50 ms", "p99 ms", "affix is x times as fast", "processors used")
+    """Print a case: rates, latencies, what each process used of a processor, and each subject beside ours."""
+    head = (
+        "",
+        "requests/s: median (min-max)",
+        "p50 ms",
+        "p99 ms",
+        "affix is x times as fast",
+        "processor us/request, by process",
+    )
     rows = [head]
     for name, runs in samples.items():
         mine = _counterpart(name, samples)
         beside = "" if mine is None else ratio(samples[mine], runs).text(_short)
         middle = sorted(runs, key=lambda run: run.rate)[len(runs) // 2]
-        cpu = " ".join(f"{who} {cores:.2f}" for who, cores in middle.cpu.items() if cores >= 0.02)  # noqa: PLR2004
+        cpu = " ".join(f"{who} {1e6 * cores / middle.rate:,.0f}" for who, cores in middle.cpu.items())
         p50, p99 = (Spread.of([getattr(run, which) for run in runs]) for which in ("p50_ms", "p99_ms"))
         rows.append((name, rates(runs).text(_whole), _short(p50.median), p99.text(_short), beside, cpu))
     return [title, *aligned(rows), ""]
