@@ -45,7 +45,7 @@ def _growth() -> Spread | None:
     return next((Spread(**cost["figure"]) for cost in costs["memory"] if cost["of"] == process.GROWTH), None)
 
 
-async def _compare(arguments: argparse.Namespace, found: tools.Tools) -> None:
+async def _compare(arguments: argparse.Namespace, found: tools.Tools) -> int:
     comparison = Comparison(found, rounds=arguments.rounds, seconds=arguments.seconds, only=arguments.only)
     began = time.monotonic()
     samples = await comparison.run()
@@ -56,15 +56,22 @@ async def _compare(arguments: argparse.Namespace, found: tools.Tools) -> None:
         data = as_data(samples, comparison.titles, results)
         save(
             "comparison",
-            {"rounds": arguments.rounds, "seconds": arguments.seconds, "generators": comparison.generators, **data},
+            {
+                "rounds": arguments.rounds,
+                "seconds": arguments.seconds,
+                "generators": comparison.generators,
+                "failures": comparison.failures,
+                **data,
+            },
         )
         chart.CHART.write_text(chart.drawn(samples))
         say(f"kept in bench/results.json and {chart.CHART.relative_to(ROOT)}")
     say(f"took {time.monotonic() - began:.0f} s")
+    return 1 if comparison.failures else 0
 
 
 def main() -> int:
-    """Run; exit code 2 when a load generator is missing."""
+    """Run; exit code 1 when answers were wrong, 2 when a load generator is missing."""
     arguments = _arguments()
     try:
         found = tools.find()
@@ -72,9 +79,8 @@ def main() -> int:
         say(str(missing))
         return 2
     if arguments.what == "compare":
-        asyncio.run(_compare(arguments, found))
-    else:
-        asyncio.run(measure(COSTS, found, only=arguments.only, rounds=arguments.rounds, seconds=arguments.seconds))
+        return asyncio.run(_compare(arguments, found))
+    asyncio.run(measure(COSTS, found, only=arguments.only, rounds=arguments.rounds, seconds=arguments.seconds))
     return 0
 
 
