@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
 import time
+from collections.abc import Coroutine
 
 from bench import chart, tools
 from bench.comparing import Spread
@@ -70,18 +72,34 @@ async def _compare(arguments: argparse.Namespace, found: tools.Tools) -> int:
     return 1 if comparison.failures else 0
 
 
+async def _costs(arguments: argparse.Namespace, found: tools.Tools) -> int:
+    await measure(COSTS, found, only=arguments.only, rounds=arguments.rounds, seconds=arguments.seconds)
+    return 0
+
+
+async def _until_stopped(work: Coroutine[object, object, int]) -> int:
+    """Do the work; a signal cancels it, so that whatever was started is stopped."""
+    task = asyncio.create_task(work)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    return await task
+
+
 def main() -> int:
-    """Run; exit code 1 when answers were wrong, 2 when a load generator is missing."""
+    """Run; exit code 1 when answers were wrong, 2 when a load generator is missing, 130 when stopped."""
     arguments = _arguments()
     try:
         found = tools.find()
     except tools.MissingToolError as missing:
         say(str(missing))
         return 2
-    if arguments.what == "compare":
-        return asyncio.run(_compare(arguments, found))
-    asyncio.run(measure(COSTS, found, only=arguments.only, rounds=arguments.rounds, seconds=arguments.seconds))
-    return 0
+    try:
+        return asyncio.run(
+            _until_stopped(_compare(arguments, found) if arguments.what == "compare" else _costs(arguments, found))
+        )
+    except asyncio.CancelledError:
+        say("stopped")
+        return 130
 
 
 if __name__ == "__main__":

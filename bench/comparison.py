@@ -18,6 +18,7 @@ from bench.cases import CALLERS, Case, Cases, Places
 from bench.client import Client, WrongAnswerError, connected
 from bench.generators import Load, Sample, Sizes, WrongAnswersError, h2load_rate, run
 from bench.goals import Samples
+from bench.processes import ProgramError
 from bench.site import Addresses, Site, opened
 from bench.stock import LARGE, MEDIUM, SMALL, Stock
 from bench.tools import Tools
@@ -83,7 +84,7 @@ class Comparison:
         """Measure a case; one with a wrong answer in it has no figures, and the others go on."""
         try:
             await self._take_turns(site, await make())
-        except (WrongAnswerError, WrongAnswersError, AioRpcError) as wrong:
+        except (WrongAnswerError, WrongAnswersError, ProgramError, AioRpcError) as wrong:
             self.failures[name] = str(wrong)
             self.samples.pop(name, None)
             say(f"{name} failed: {wrong}")

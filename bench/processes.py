@@ -79,9 +79,11 @@ async def output_of(*command: str | Path, seconds: float = 0.0) -> str:
         async with asyncio.timeout(seconds + _GRACE_SECONDS):
             out, err = await process.communicate()
     except TimeoutError:
-        process.kill()
-        await process.wait()
         raise ProgramError(f"{command[0]} did not end in time") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     if process.returncode != 0:
         raise ProgramError(f"{command[0]} ended with {process.returncode}: {err.decode()}")
     return out.decode()

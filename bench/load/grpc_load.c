@@ -49,7 +49,7 @@ static size_t body_count, next_body;
 static struct caller *callers;
 static int caller_count, connection_count, poller;
 static const char *authority, *path;
-static uint64_t pause_us, started, ends;
+static uint64_t pause_us, started, ends, last_answer;
 static size_t least, most, smallest = SIZE_MAX, largest, done_count, wrong, bytes;
 static uint32_t *latencies;
 static size_t latency_room;
@@ -139,7 +139,7 @@ static int on_close(nghttp2_session *session, int32_t stream, uint32_t error, vo
     (void)unused;
     struct caller *caller = nghttp2_session_get_stream_user_data(session, stream);
     if (caller == NULL) return 0;
-    uint64_t now = now_us();
+    uint64_t now = last_answer = now_us();
     if (done_count == latency_room)
         latencies = allocated(realloc(latencies, (latency_room = latency_room ? latency_room * 2 : 65536) * sizeof *latencies));
     latencies[done_count++] = (uint32_t)(now - caller->began);
@@ -277,7 +277,7 @@ int main(int argc, char **argv) {
         for (int i = 0; i < ready; i++)
             if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) receive(events[i].data.ptr);
     }
-    double seconds = (double)(now - started) / 1e6;
+    double seconds = (double)(last_answer - started) / 1e6;
     qsort(latencies, done_count, sizeof *latencies, by_size);
     printf("{\"requests\": %zu, \"seconds\": %.6f, \"wrong\": %zu, \"bytes\": %zu, \"least\": %zu, \"most\": %zu, "
            "\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": %.3f}\n",
