@@ -12,6 +12,7 @@ BUILT = HERE.parent / "build" / "bench"
 # The program, or a header of its package, and the Debian package it comes in.
 _NEEDED = {"wrk": "wrk", "h2load": "nghttp2-client", "cc": "gcc"}
 _HEADERS = {"nghttp2/nghttp2.h": "libnghttp2-dev"}
+PACKAGES = (*_NEEDED.values(), *_HEADERS.values())
 
 
 class MissingToolError(Exception):
