@@ -33,8 +33,7 @@ def find() -> Tools:
     """Find the tools and compile ours if it is older than its source. Raises MissingToolError."""
     found = {name: shutil.which(name) for name in _NEEDED}
     missing = [package for name, package in _NEEDED.items() if found[name] is None]
-    if found["cc"] is not None:
-        missing += [package for header, package in _HEADERS.items() if not _has_header(header)]
+    missing += [package for header, package in _HEADERS.items() if found["cc"] is None or not _has_header(header)]
     if missing:
         raise MissingToolError(f"the benchmark needs {' and '.join(missing)}: apt-get install {' '.join(missing)}")
     return Tools(str(found["wrk"]), str(found["h2load"]), _compiled(), HERE / "load" / "jsonrpc.lua")
