@@ -12,10 +12,10 @@ export PIP_USE_PEP517 := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test install lint types tests audit faults resilience fmt stubs lock clean
+.PHONY: help run test install lint types tests audit faults resilience bench bench-costs fmt stubs lock clean
 
 help: ## Say what there is to make
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1 \2/p' Makefile | awk '{ $$2 = sprintf("%-9s", $$2); print }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1 \2/p' Makefile | awk '{ $$2 = sprintf("%-11s", $$2); print }'
 
 run: $(INSTALLED) ## Serve gRPC and JSON-RPC with a PostgreSQL and a Valkey of its own, until Ctrl-C
 	@exec $(BIN)/affix up
@@ -55,6 +55,13 @@ faults: $(INSTALLED) ## Strike the stores under load and judge the recorded hist
 
 resilience: $(INSTALLED) ## Take each mechanism of the storage protocol out and watch a scenario fail; crashes; failover
 	@$(BIN)/pytest -q tests/resilience
+
+# Under five minutes, on a machine that does nothing else meanwhile; wrk, h2load and a C compiler have to be there.
+bench: $(INSTALLED) ## Measure Affix beside what limits it and beside plain code (docs/performance.md)
+	@$(BIN)/python -m bench compare
+
+bench-costs: $(INSTALLED) ## Measure how cost grows: lists, callers, memory, starting, events, workers (a quarter of an hour)
+	@$(BIN)/python -m bench costs
 
 fmt: $(INSTALLED) ## Format the code and fix what Ruff can
 	@$(BIN)/ruff check --quiet --fix || true

@@ -1,0 +1,1 @@
+"""How fast Affix is, measured beside what limits it and beside what would be written without it (`make bench`)."""

@@ -1,0 +1,102 @@
+"""How much each operation asks of the stores, counted there: what makes it fast, without a clock that could be wrong.
+
+(docs/performance.md, "What an operation costs the stores")
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import aiohttp
+
+from tests.work.conftest import Counted
+
+CALLS = 50
+# What a server does by itself, about once a second, is not once a call.
+OFTEN = CALLS // 2
+AT_ONCE = 64
+TEXT = {"type": "text", "content": "a result"}
+
+Refs = Callable[[int], list[dict[str, str]]]
+
+
+async def _stored(counted: Counted, refs: list[dict[str, str]]) -> None:
+    await counted.wire.call("task.create_attachments_batch", {"requests": [{**ref, **TEXT} for ref in refs]})
+    await counted.start()
+
+
+async def _at_once(http: aiohttp.ClientSession, counted: Counted, method: str, params: list[dict[str, str]]) -> None:
+    calls = [{"jsonrpc": "2.0", "id": place, "method": method, "params": one} for place, one in enumerate(params)]
+    headers = {"Content-Type": "application/json"}
+    async with http.post(f"{counted.url}/rpc", data=json.dumps(calls), headers=headers) as answer:
+        answers: list[dict[str, Any]] = await answer.json()
+    assert all("result" in one for one in answers)
+
+
+async def test_a_hot_get_is_one_round_trip(counted: Counted, counted_task: str, refs: Refs) -> None:
+    await _stored(counted, refs(1))
+    for _ in range(CALLS):
+        await counted.wire.call("task.get_attachment", refs(1)[0])
+    assert counted.round_trips(counted_task) == CALLS
+    assert len(counted.trips.noted) < CALLS + OFTEN
+    assert await counted.statements(at_least=OFTEN) == []
+
+
+async def test_gets_at_the_same_time_share_round_trips(
+    counted: Counted, counted_task: str, refs: Refs, http: aiohttp.ClientSession
+) -> None:
+    await _stored(counted, refs(AT_ONCE))
+    await _at_once(http, counted, "task.get_attachment", refs(AT_ONCE))
+    assert counted.round_trips(counted_task) <= AT_ONCE / 8
+    assert await counted.statements(at_least=OFTEN) == []
+
+
+async def test_a_hot_create_is_two_round_trips_and_one_statement(
+    counted: Counted, counted_task: str, refs: Refs
+) -> None:
+    await _stored(counted, refs(1))
+    for ref in refs(CALLS):
+        await counted.wire.call("task.create_attachment", {**ref, **TEXT})
+    assert counted.round_trips(counted_task) == CALLS * 2
+    assert len(counted.trips.noted) < CALLS * 2 + OFTEN
+    assert await counted.statements(at_least=OFTEN) == [CALLS]
+
+
+async def test_creates_at_the_same_time_share_round_trips_and_statements(
+    counted: Counted, counted_task: str, refs: Refs, http: aiohttp.ClientSession
+) -> None:
+    await _stored(counted, refs(1))
+    await _at_once(http, counted, "task.create_attachment", [{**ref, **TEXT} for ref in refs(AT_ONCE)])
+    assert counted.round_trips(counted_task) <= AT_ONCE / 4
+    assert await counted.statements(at_least=AT_ONCE // 8) == []
+
+
+async def test_a_page_is_one_round_trip(counted: Counted, counted_task: str, refs: Refs) -> None:
+    await _stored(counted, refs(100))
+    for place in range(CALLS):
+        await counted.wire.call("task.list_attachments", {"taskId": counted_task, "limit": 50, "offset": place})
+    assert counted.round_trips(counted_task) == CALLS
+    assert len(counted.trips.noted) < CALLS + OFTEN
+    assert await counted.statements(at_least=OFTEN) == []
+
+
+async def test_a_batch_of_100_is_one_round_trip(counted: Counted, counted_task: str, refs: Refs) -> None:
+    await _stored(counted, refs(100))
+    for _ in range(CALLS):
+        await counted.wire.call("task.get_attachments_batch", {"requests": refs(100)})
+    assert counted.round_trips(counted_task) == CALLS
+    assert len(counted.trips.noted) < CALLS + OFTEN
+    assert await counted.statements(at_least=OFTEN) == []
+
+
+async def test_a_batch_of_creates_is_two_round_trips_and_one_statement(
+    counted: Counted, counted_task: str, refs: Refs
+) -> None:
+    await _stored(counted, refs(1))
+    for _ in range(CALLS):
+        batch = [{**ref, **TEXT} for ref in refs(10)]
+        await counted.wire.call("task.create_attachments_batch", {"requests": batch})
+    assert counted.round_trips(counted_task) == CALLS * 2
+    assert await counted.statements(at_least=OFTEN) == [CALLS]
