@@ -16,6 +16,8 @@ import grpc
 
 from affix_cli.failures import Failure
 
+# So that nothing asks for one at the terminal.
+_NO_PASSPHRASE = ""
 _State = tuple[tuple[int, int, int], ...]
 
 
@@ -139,8 +141,7 @@ def _context(files: Files) -> ssl.SSLContext:
     # A session that is resumed would not show its certificate again, whatever has become of its CA.
     context.num_tickets = 0
     context.options |= ssl.OP_NO_TICKET
-    # An empty password, so that nothing asks for one at the terminal.
-    context.load_cert_chain(files.certificate, files.key, password="")
+    context.load_cert_chain(files.certificate, files.key, password=_NO_PASSPHRASE)
     if files.client_ca is not None:
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(files.client_ca)

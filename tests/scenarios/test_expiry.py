@@ -25,7 +25,7 @@ def _at(seconds: float) -> str:
 
 
 async def _until(moment: str) -> None:
-    await asyncio.sleep(max(0.0, datetime.fromisoformat(moment).timestamp() - time.time()) + 0.002)
+    await asyncio.sleep(max(0.0, datetime.fromisoformat(moment).timestamp() - time.time()) + 0.02)
 
 
 async def _create(wire: Wire, task: str, key: str, **more: object) -> Result:

@@ -36,6 +36,8 @@ _STORE_FAULTS = (
     asyncpg.PostgresSystemError,
     asyncpg.TransactionRollbackError,
 )
+# Of two clocks that run apart by a millionth or so, after which a step of one of them has to be noticed, too.
+_OFFSET_HOLDS_US = 10_000_000
 _CLOCK = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
 
@@ -62,7 +64,9 @@ class Database:
         self._circuit = circuit
         self.timeout = timeout
         self._work = Ongoing()
-        self._offset_us = 0
+        # The clock of this host, until Postgres has shown its own.
+        self._offset_us = (time.time_ns() - time.monotonic_ns()) // 1000
+        self._offset_read_at = -_OFFSET_HOLDS_US - 1
         self.clock = Clock(lambda: self.now_us)
         self._spans = spans
         self._waiting = 0
@@ -83,7 +87,7 @@ class Database:
     @property
     def now_us(self) -> int:
         """The clock of Postgres in microseconds, as far as it is known."""
-        return time.time_ns() // 1000 + self._offset_us
+        return time.monotonic_ns() // 1000 + self._offset_us
 
     async def fetch(self, sql: str, *args: object) -> Sequence[asyncpg.Record]:
         """Run one statement in a transaction of its own."""
@@ -113,8 +117,14 @@ class Database:
         self.read_clock(await self._work.run(self._run(lambda connection: connection.fetchval(_CLOCK), 0)))
 
     def read_clock(self, now_us: int) -> None:
-        """Take note of what Postgres' clock has just shown. What is known of it lags behind, if anything."""
-        self._offset_us = now_us - time.time_ns() // 1000
+        """Take note of what Postgres' clock has just shown.
+
+        What is known of it lags behind by the time of an answer, if anything: the shortest of late counts.
+        """
+        read_at = time.monotonic_ns() // 1000
+        offset = now_us - read_at
+        if offset >= self._offset_us or read_at - self._offset_read_at > _OFFSET_HOLDS_US:
+            self._offset_us, self._offset_read_at = offset, read_at
 
     async def _run(self, work: Work[V], weight: int) -> V:
         try:
