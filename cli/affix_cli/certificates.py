@@ -17,7 +17,7 @@ import grpc
 from affix_cli.failures import Failure
 
 # So that nothing asks for one at the terminal.
-_NO_PASSPHRASE = ""
+_UNASKED = ""
 _State = tuple[tuple[int, int, int], ...]
 
 
@@ -141,7 +141,7 @@ def _context(files: Files) -> ssl.SSLContext:
     # A session that is resumed would not show its certificate again, whatever has become of its CA.
     context.num_tickets = 0
     context.options |= ssl.OP_NO_TICKET
-    context.load_cert_chain(files.certificate, files.key, password=_NO_PASSPHRASE)
+    context.load_cert_chain(files.certificate, files.key, password=_UNASKED)
     if files.client_ca is not None:
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(files.client_ca)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from affix_server.errors import StartError
 
 # So that nothing asks for one at the terminal.
-_NO_PASSPHRASE = ""
+_UNASKED = ""
 _PARAMETERS = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"}
 
 
@@ -28,7 +28,7 @@ class Tls:
         """Read the files and make a context. Raises OSError, of which ssl.SSLError is one."""
         context = ssl.create_default_context(cafile=self.ca)
         if self.certificate is not None:
-            context.load_cert_chain(self.certificate, self.key, password=_NO_PASSPHRASE)
+            context.load_cert_chain(self.certificate, self.key, password=_UNASKED)
         return context
 
 
