@@ -11,6 +11,7 @@ believe Redis, or none does (docs/decisions/0010-doubt-is-shared.md,
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, suppress
 from typing import TypeVar
@@ -60,7 +61,8 @@ class Trust:
     def believed(self) -> bool:
         """Whether what Redis answers now is up to date, as far as there is a Postgres to compare it with."""
         comparable = self._comparable or not self._database_circuit.is_closed
-        return self._believed and comparable and self._loop.time() - self._looked < LOOK_HOLDS_SECONDS
+        # Not by the loop's clock, which stands still while the loop is at work.
+        return self._believed and comparable and time.monotonic() - self._looked < LOOK_HOLDS_SECONDS
 
     @property
     def thought_believed(self) -> bool:
@@ -158,7 +160,8 @@ class Trust:
     async def _through_redis(self, through: Callable[[], Awaitable[V]]) -> V:
         epoch = self.epoch
         try:
-            return await _standing(through, lambda: self.epoch == epoch)
+            # Looked at again in the end: an answer that took long may have been overtaken.
+            return await _standing(through, lambda: self.epoch == epoch and self.believed)
         except CacheUnavailableError:
             if self.epoch == epoch:
                 self.doubt()

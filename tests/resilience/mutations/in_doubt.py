@@ -12,6 +12,7 @@ from affix_server.storage.announcement import Announcement
 from affix_server.storage.postgres import doubts
 from affix_server.storage.postgres.doubts import DoubtTable, Others
 from affix_server.storage.redis.client import CacheUnavailableError
+from affix_server.storage.redis.connection import Connection
 from affix_server.storage.redis_watch import RedisWatch
 from affix_server.storage.trust import Trust
 from tests.resilience.mutations.in_servers import _nothing
@@ -38,6 +39,11 @@ async def _finish_whatever_happens(self: Trust, through: Any, past: Any) -> Any:
         except CacheUnavailableError:
             pass
     return await past()
+
+
+async def _through_unless_doubted(self: Trust, through: Any) -> Any:
+    epoch = self.epoch
+    return await trust._standing(through, lambda: self.epoch == epoch)
 
 
 def _believed_without_comparing(self: Trust) -> bool:
@@ -116,6 +122,16 @@ MUTATIONS = (
         "a look at the others holds for ever",
         replaced(trust, "LOOK_HOLDS_SECONDS", 1e9),
         (doubt.a_server_that_has_not_looked_does_not_believe,),
+    ),
+    Mutation(
+        "a look holds until the end of an answer",
+        replaced(Trust, "_through_redis", _through_unless_doubted),
+        (doubt.an_answer_that_took_too_long_is_not_given,),
+    ),
+    Mutation(
+        "Redis is to blame for whatever takes long",
+        replaced(Connection, "_listened", lambda _, now: now),
+        (doubt.a_server_that_was_busy_does_not_blame_redis,),
     ),
     Mutation(
         "nobody waits for those who do without Redis",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import AsyncExitStack
 from unittest.mock import patch
 
@@ -143,6 +144,36 @@ async def a_server_that_has_not_looked_does_not_believe(world: Pair) -> None:
         await asyncio.sleep(0.1)
         hangs.set()
         assert await answer == "2"
+
+
+async def an_answer_that_took_too_long_is_not_given(world: Pair) -> None:
+    """A server has read from Redis, and holds the answer for as long as it takes another to write past Redis."""
+    (ref,) = await world.refs("note")
+    await world.put(ref, "1")
+    hangs = asyncio.Event()
+
+    async def write_past() -> None:
+        with redis_unreachable(world.storage):
+            assert not await world.put(ref, "2")
+        hangs.set()
+
+    with patch.object(world.other.watch, "_keep", hangs.wait):
+        await asyncio.sleep(0.3)  # until it hangs
+        with interposed(world.other.cache, "get", after=write_past):
+            assert await read(world.other, ref) == "2"
+
+
+async def a_server_that_was_busy_does_not_blame_redis(world: Pair) -> None:
+    """For longer than a reply may take it did not listen; the replies were there."""
+    (ref,) = await world.refs("note")
+    await world.put(ref, "1")
+    epoch, answer = world.storage.trust.epoch, asyncio.create_task(read(world.storage, ref))
+    await asyncio.sleep(0)
+    time.sleep(0.6)  # noqa: ASYNC251 - so is it busy
+    assert await answer == "1"
+    await asyncio.sleep(0.3)
+    assert world.storage.trust.epoch == epoch
+    assert world.storage.trust.believed
 
 
 async def nobody_reads_past_a_redis_that_others_believe(world: Pair) -> None:

@@ -18,6 +18,8 @@ Command = tuple[str | int | float | bytes | memoryview, ...]
 Reply = Any
 
 _INCOMPLETE = object()
+# How often it is looked whether replies are overdue, while any are awaited.
+_TICK_SECONDS = 0.05
 
 
 class ConnectionLostError(Exception):
@@ -31,12 +33,13 @@ class ReplyTimeoutError(ConnectionLostError):
 class _Pipeline:
     """Replies still to come for commands that were sent together."""
 
-    __slots__ = ("deadline", "future", "missing", "replies")
+    __slots__ = ("deadline", "future", "missing", "replies", "sent")
 
-    def __init__(self, future: asyncio.Future[list[Reply]], missing: int, deadline: float) -> None:
+    def __init__(self, future: asyncio.Future[list[Reply]], missing: int, sent: float, deadline: float) -> None:
         self.future = future
         self.missing = missing
-        self.deadline = deadline
+        self.sent = sent
+        self.deadline = deadline  # by the clock that stands still while nobody listens
         self.replies: list[Reply] = []
 
 
@@ -46,7 +49,9 @@ class Connection(asyncio.Protocol):
     Replies are hiredis' own: bytes, int, list, None, and hiredis.ReplyError as
     a value. When the oldest pipeline has waited longer than `timeout` seconds,
     the connection is aborted and everything in flight fails with
-    ReplyTimeoutError: a frozen server cannot hold a caller.
+    ReplyTimeoutError: a frozen server cannot hold a caller. Time in which this
+    process was too busy to listen does not count: that is not Redis' fault, and
+    to do without Redis would be more work still.
     """
 
     def __init__(
@@ -72,7 +77,9 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._unsent: list[bytes] = []
         self._in_flight: deque[_Pipeline] = deque()
-        self._watchdog: asyncio.TimerHandle | None = None
+        self._ticker: asyncio.TimerHandle | None = None
+        self._ticked = 0.0
+        self._deaf = 0.0
         self._fault: ConnectionLostError | None = None
         self._closing = False
 
@@ -94,9 +101,11 @@ class Connection(asyncio.Protocol):
             self._loop.call_soon(self._flush)
         # hiredis' stub means "a tuple of one" where it says tuple[...].
         self._unsent.extend([hiredis.pack_command(command) for command in commands])  # type: ignore[arg-type]
-        self._in_flight.append(_Pipeline(future, len(commands), self._loop.time() + self._timeout))
-        if self._watchdog is None:
-            self._watchdog = self._loop.call_later(self._timeout, self._check_oldest)
+        now = self._loop.time()
+        if self._ticker is None:
+            self._ticked = now
+            self._ticker = self._loop.call_later(_TICK_SECONDS, self._tick)
+        self._in_flight.append(_Pipeline(future, len(commands), now, self._listened(now) + self._timeout))
         return future
 
     def close(self) -> None:
@@ -112,6 +121,8 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Parse replies and complete the pipelines they belong to (asyncio.Protocol)."""
         self._reader.feed(data)
+        now = self._loop.time()
+        listened = self._listened(now)
         try:
             while (reply := self._reader.gets()) is not _INCOMPLETE:
                 pipeline = self._in_flight[0]
@@ -119,9 +130,8 @@ class Connection(asyncio.Protocol):
                 pipeline.missing -= 1
                 if pipeline.missing == 0:
                     self._in_flight.popleft()
-                    left = pipeline.deadline - self._loop.time()
-                    self._observe(self._timeout - left)
-                    if left < self._timeout / 2:
+                    self._observe(now - pipeline.sent)
+                    if pipeline.deadline - listened < self._timeout / 2:
                         self._on_late()
                     if not pipeline.future.done():
                         pipeline.future.set_result(pipeline.replies)
@@ -137,15 +147,21 @@ class Connection(asyncio.Protocol):
             self._transport.write(b"".join(self._unsent))
         self._unsent.clear()
 
+    def _listened(self, now: float) -> float:
+        """Return a time that stands still while the loop is too busy to listen: a tick that is late was not heard."""
+        return now - self._deaf - max(0.0, now - self._ticked - _TICK_SECONDS)
+
+    def _tick(self) -> None:
+        now = self._loop.time()
+        self._deaf += max(0.0, now - self._ticked - _TICK_SECONDS)
+        self._ticked, self._ticker = now, None
+        self._check_oldest()
+        if self._in_flight:
+            self._ticker = self._loop.call_later(_TICK_SECONDS, self._tick)
+
     def _check_oldest(self) -> None:
-        self._watchdog = None
-        if not self._in_flight:
-            return
-        left = self._in_flight[0].deadline - self._loop.time()
-        if left <= 0:
+        if self._in_flight and self._in_flight[0].deadline <= self._listened(self._loop.time()):
             self._give_up(ReplyTimeoutError("no reply in time"))
-        else:
-            self._watchdog = self._loop.call_later(left, self._check_oldest)
 
     def _give_up(self, fault: ConnectionLostError) -> None:
         if self._fault is not None:
@@ -153,9 +169,9 @@ class Connection(asyncio.Protocol):
         self._fault = fault
         if not self._closing:
             self._on_fault()
-        if self._watchdog is not None:
-            self._watchdog.cancel()
-            self._watchdog = None
+        if self._ticker is not None:
+            self._ticker.cancel()
+            self._ticker = None
         self._unsent.clear()
         if self._transport is not None:
             self._transport.abort()
