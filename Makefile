@@ -38,12 +38,14 @@ audit: $(INSTALLED) ## Look for known weaknesses in the code, and in what it dep
 	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive server shim cli
 	@$(BIN)/python locks/audit.py
 
-# Most of the time tests/resilience waits for stores to fail and come back: it runs beside the others.
+# These mostly wait for stores to fail and come back, and for clients that stand still: they run beside the others.
+BESIDE := tests/resilience tests/hostile tests/tls
+
 tests: $(INSTALLED) ## Run the test suite alone
-	@$(BIN)/pytest -q tests/resilience >.resilience.log 2>&1 & beside=$$!; \
-	$(BIN)/pytest -q --ignore=tests/resilience; others=$$?; \
-	wait $$beside; resilience=$$?; cat .resilience.log; rm .resilience.log; \
-	exit $$((others | resilience))
+	@$(BIN)/pytest -q $(BESIDE) >.beside.log 2>&1 & first=$$!; \
+	$(BIN)/pytest -q $(BESIDE:%=--ignore=%); second=$$?; \
+	wait $$first; first=$$?; cat .beside.log; rm .beside.log; \
+	exit $$((first | second))
 
 # Of the run: what decides on everything, how long faults are struck, and which (docs/reliability.md).
 SEED ?= 1
@@ -82,7 +84,7 @@ lock: $(INSTALLED) ## Lock the dependencies of pyproject.toml, with hashes, and 
 	@$(BIN)/python locks/licences.py
 
 clean: ## Remove .venv and caches; data in .affix stay
-	@rm -rf .resilience.log .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	@rm -rf .beside.log .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Installed again whenever the dependencies change.

@@ -36,6 +36,15 @@ ERRORS: dict[type[AffixError], tuple[AffixError, dict[str, Any]]] = {
     errors.DeadlineExceededError: (errors.DeadlineExceededError(), {"reason": "Operation timed out", **NAMES}),
     errors.CircuitOpenError: (errors.CircuitOpenError(1500), {"reason": "CIRCUIT_OPEN", **NAMES, "retryAfterMs": 1500}),
     errors.RateLimitedError: (errors.RateLimitedError(250), {"reason": "RATE_LIMITED", **NAMES, "retryAfterMs": 250}),
+    errors.LimitExceededError: (
+        errors.LimitExceededError("calls at the same time", 2, 3),
+        {"reason": "LIMIT_EXCEEDED", **NAMES},
+    ),
+    errors.UnauthenticatedError: (
+        errors.UnauthenticatedError("Credentials are required"),
+        {"reason": "UNAUTHENTICATED"},
+    ),
+    errors.PermissionDeniedError: (errors.PermissionDeniedError("No."), {"reason": "PERMISSION_DENIED", **NAMES}),
     errors.ResumeTokenExpiredError: (
         errors.ResumeTokenExpiredError(),
         {"reason": "RESUME_TOKEN_EXPIRED", "taskId": "t-1"},

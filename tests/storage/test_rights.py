@@ -35,6 +35,7 @@ async def registered(tasks: Tasks) -> str:
 
 async def test_redis_tells_with_one_command(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     task_id = await registered(storage.tasks)
+    await until(lambda: storage.trust.believed)
     about_it: list[Command] = []
     pipeline = RedisClient.pipeline
 
