@@ -38,7 +38,7 @@ ERRORS: dict[type[AffixError], tuple[AffixError, dict[str, Any]]] = {
     errors.RateLimitedError: (errors.RateLimitedError(250), {"reason": "RATE_LIMITED", **NAMES, "retryAfterMs": 250}),
     errors.LimitExceededError: (
         errors.LimitExceededError("calls at the same time", 2, 3),
-        {"reason": "LIMIT_EXCEEDED", **NAMES},
+        {"reason": "LIMIT_EXCEEDED", **NAMES, "limit": 2, "actual": 3},
     ),
     errors.UnauthenticatedError: (
         errors.UnauthenticatedError("Credentials are required"),
