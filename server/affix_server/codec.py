@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -109,34 +109,56 @@ def decode_content(request: pb.CreateAttachmentRequest) -> Content | None:
 
 def encode_attachment(attachment: Attachment | Summary) -> pb.Attachment:
     """Return the message of an attachment, without its content for a summary."""
-    common: dict[str, Any] = {
-        "id": attachment.id,
-        "task_id": attachment.task_id,
-        "key": attachment.key,
-        "type": _TYPE_NUMBERS[attachment.type],
-        "created_by": attachment.created_by,
-        "created_at": _timestamp(attachment.created_at),
-        "updated_at": _timestamp(attachment.updated_at),
-        "revision": attachment.revision,
-    }
+    message = pb.Attachment()
+    fill_attachment(message, attachment)
+    return message
+
+
+def fill_attachment(message: pb.Attachment, attachment: Attachment | Summary) -> None:
+    """Write an attachment into a message where it is, without its content for a summary.
+
+    Field by field: to make a message and then have it copied into another costs twice as much.
+    """
+    message.id = attachment.id
+    message.task_id = attachment.task_id
+    message.key = attachment.key
+    message.type = _TYPE_NUMBERS[attachment.type]
+    message.created_by = attachment.created_by
+    _fill_time(message.created_at, attachment.created_at)
+    _fill_time(message.updated_at, attachment.updated_at)
+    message.revision = attachment.revision
     if attachment.expires_at is not None:
-        common["expires_at"] = _timestamp(attachment.expires_at)
+        _fill_time(message.expires_at, attachment.expires_at)
     if isinstance(attachment, Summary):
-        message = pb.Attachment(content_bytes=attachment.content_bytes, **common)
+        message.content_bytes = attachment.content_bytes
         if attachment.mime_type is not None:
-            message.binary.CopyFrom(pb.BinaryContent(mime_type=attachment.mime_type, size=attachment.size))
-        return message
+            _fill_binary(message.binary, attachment.mime_type, attachment.size)
+        return
     match attachment.content:
         case JsonContent(value):
-            return pb.Attachment(json=pb.JsonContent(value=value), **common)
+            message.json.value = value
+            message.json.SetInParent()
         case MarkdownContent(text):
-            return pb.Attachment(markdown=pb.MarkdownContent(content=text), **common)
+            message.markdown.content = text
+            message.markdown.SetInParent()
         case TextContent(text):
-            return pb.Attachment(text=pb.TextContent(content=text), **common)
+            message.text.content = text
+            message.text.SetInParent()
         case UrlContent(url):
-            return pb.Attachment(url=pb.UrlContent(url=url), **common)
+            message.url.url = url
         case BinaryContent(mime_type, size):
-            return pb.Attachment(binary=pb.BinaryContent(mime_type=mime_type, size=size), **common)
+            _fill_binary(message.binary, mime_type, size)
+
+
+def _fill_binary(message: pb.BinaryContent, mime_type: str, size: int | None) -> None:
+    message.mime_type = mime_type
+    if size is not None:
+        message.size = size
+
+
+def _fill_time(message: Timestamp, ms: int) -> None:
+    message.seconds = ms // 1000
+    message.nanos = ms % 1000 * 1_000_000
 
 
 def encode_created(created: Created) -> pb.CreateAttachmentResponse:
@@ -155,12 +177,25 @@ def encode_created(created: Created) -> pb.CreateAttachmentResponse:
 
 def encode_page(page: Page) -> pb.ListAttachmentsResponse:
     """Return the answer to a list."""
-    return pb.ListAttachmentsResponse(
-        attachments=[encode_attachment(attachment) for attachment in page.attachments],
-        total_count=page.total_count,
-        has_more=page.has_more,
-        degraded=page.degraded,
-    )
+    response = pb.ListAttachmentsResponse(total_count=page.total_count, has_more=page.has_more, degraded=page.degraded)
+    for attachment in page.attachments:
+        fill_attachment(response.attachments.add(), attachment)
+    return response
+
+
+def encode_got(attachment: Attachment) -> pb.GetAttachmentResponse:
+    """Return the answer to a get."""
+    response = pb.GetAttachmentResponse()
+    fill_attachment(response.attachment, attachment)
+    return response
+
+
+def encode_batch(attachments: Iterable[Attachment]) -> pb.BatchGetAttachmentsResponse:
+    """Return the answer to a batch of which nothing may be missing."""
+    response = pb.BatchGetAttachmentsResponse()
+    for attachment in attachments:
+        fill_attachment(response.attachments.add(), attachment)
+    return response
 
 
 def encode_found(ref: Ref, found: Attachment | None) -> pb.BatchGetEntry:

@@ -78,7 +78,7 @@ class AttachmentServicer:
         checks.done()
         self._access.read(context, (request.task_id,))
         attachment = await self._attachments.get(ref)
-        return pb.GetAttachmentResponse(attachment=codec.encode_attachment(attachment))
+        return codec.encode_got(attachment)
 
     async def ListAttachments(  # noqa: N802
         self, request: pb.ListAttachmentsRequest, context: CallContext
@@ -138,9 +138,7 @@ class AttachmentServicer:
         if request.allow_missing:
             entries = [codec.encode_found(ref, one) for ref, one in zip(refs, found, strict=True)]
             return pb.BatchGetAttachmentsResponse(entries=entries)
-        return pb.BatchGetAttachmentsResponse(
-            attachments=[codec.encode_attachment(one) for one in found if one is not None]
-        )
+        return codec.encode_batch(one for one in found if one is not None)
 
     async def BatchCreateAttachments(  # noqa: N802
         self, request: pb.BatchCreateAttachmentsRequest, context: CallContext

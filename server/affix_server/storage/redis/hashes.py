@@ -35,7 +35,7 @@ class CorruptEntryError(Exception):
 Fields = list[str | int]
 
 # A hash with this field holds nothing but leases (lease.lua).
-LEASES = "leases"
+LEASES = b"leases"
 
 
 def entry_fields(entry: Entry) -> Fields:
@@ -64,86 +64,106 @@ def _content_fields(content: Content) -> Fields:
             return ["mimeType", mime_type] if size is None else ["mimeType", mime_type, "size", size]
 
 
-def _decode(reply: Sequence[bytes]) -> dict[str, str]:
-    raw = dict(zip(reply[::2], reply[1::2], strict=True))
-    try:
-        return {name.decode(): value.decode() for name, value in raw.items()}
-    except UnicodeDecodeError:
-        raise CorruptEntryError(raw.get(b"revision", b"").decode(errors="replace")) from None
+Raw = Mapping[bytes, bytes]
+
+
+def _raw(reply: Sequence[bytes]) -> Raw:
+    """Pair names with values, as they are: most are asked for once or not at all, and decoded then."""
+    return dict(zip(reply[::2], reply[1::2], strict=True))
+
+
+def _corrupt(fields: Raw) -> CorruptEntryError:
+    return CorruptEntryError(fields.get(b"revision", b"").decode(errors="replace"))
+
+
+def _text(fields: Raw, name: bytes) -> str | None:
+    value = fields.get(name)
+    return None if value is None else value.decode()
+
+
+def _moment(fields: Raw, name: bytes) -> int | None:
+    value = fields.get(name)
+    return None if value is None else parse_ms(value.decode())
 
 
 def leases(fields: Mapping[bytes, bytes]) -> frozenset[str]:
     """Return the tokens of the leases that a hash is made of; none for a hash of anything else."""
-    return frozenset(name.decode(errors="replace") for name in fields) if LEASES.encode() in fields else frozenset()
+    return frozenset(name.decode(errors="replace") for name in fields) if LEASES in fields else frozenset()
 
 
 def parse_entry(ref: Ref, reply: Sequence[bytes]) -> Entry | None:
     """Read an HGETALL reply: None if there is no hash, CorruptEntryError if it is not whole."""
     if not reply:
         return None
-    fields = _decode(reply)
+    fields = _raw(reply)
     if LEASES in fields:
         return None
     try:
-        revision = int(fields.get("revision", 0))
-        if "deleted" in fields:
-            return Tombstone(ref, "", parse_ms(fields["deleted"]), revision)
+        if b"deleted" in fields:
+            return _parse_tombstone(ref, fields)
         return Attachment(
-            id=fields["id"],
+            id=fields[b"id"].decode(),
             task_id=ref.task_id,
             key=ref.key,
             content=_parse_content(fields),
-            created_by=fields["createdBy"],
-            created_at=parse_ms(fields["createdAt"]),
-            updated_at=parse_ms(fields["updatedAt"]),
-            revision=revision,
-            expires_at=parse_ms(fields["expiresAt"]) if "expiresAt" in fields else None,
+            created_by=fields[b"createdBy"].decode(),
+            created_at=parse_ms(fields[b"createdAt"].decode()),
+            updated_at=parse_ms(fields[b"updatedAt"].decode()),
+            revision=int(fields.get(b"revision", 0)),
+            expires_at=_moment(fields, b"expiresAt"),
         )
     except (KeyError, ValueError) as fault:
-        raise CorruptEntryError(fields.get("revision", "")) from fault
+        raise _corrupt(fields) from fault
 
 
 def parse_summary(ref: Ref, reply: Sequence[bytes]) -> Summary | Tombstone | None:
     """Read the reply of page.lua without contents: None if there is no hash, CorruptEntryError if it is not whole."""
     if not reply:
         return None
-    fields = _decode(reply)
+    fields = _raw(reply)
     if LEASES in fields:
         return None
     try:
-        revision = int(fields.get("revision", 0))
-        if "deleted" in fields:
-            return Tombstone(ref, "", parse_ms(fields["deleted"]), revision)
+        if b"deleted" in fields:
+            return _parse_tombstone(ref, fields)
+        type_ = AttachmentType(fields[b"type"].decode())
+        is_binary = type_ is AttachmentType.BINARY
         return Summary(
-            id=fields["id"],
+            id=fields[b"id"].decode(),
             task_id=ref.task_id,
             key=ref.key,
-            type=AttachmentType(fields["type"]),
-            content_bytes=0 if fields["type"] == AttachmentType.BINARY else int(fields["contentBytes"]),
-            mime_type=fields["mimeType"] if fields["type"] == AttachmentType.BINARY else None,
-            size=int(fields["size"]) if "size" in fields else None,
-            created_by=fields["createdBy"],
-            created_at=parse_ms(fields["createdAt"]),
-            updated_at=parse_ms(fields["updatedAt"]),
-            revision=revision,
-            expires_at=parse_ms(fields["expiresAt"]) if "expiresAt" in fields else None,
+            type=type_,
+            content_bytes=0 if is_binary else int(fields[b"contentBytes"]),
+            mime_type=fields[b"mimeType"].decode() if is_binary else None,
+            size=int(fields[b"size"]) if b"size" in fields else None,
+            created_by=fields[b"createdBy"].decode(),
+            created_at=parse_ms(fields[b"createdAt"].decode()),
+            updated_at=parse_ms(fields[b"updatedAt"].decode()),
+            revision=int(fields.get(b"revision", 0)),
+            expires_at=_moment(fields, b"expiresAt"),
         )
     except (KeyError, ValueError) as fault:
-        raise CorruptEntryError(fields.get("revision", "")) from fault
+        raise _corrupt(fields) from fault
 
 
-def _parse_content(fields: dict[str, str]) -> Content:
-    match AttachmentType(fields["type"]):
-        case AttachmentType.JSON:
-            return JsonContent(fields["value"])
-        case AttachmentType.MARKDOWN:
-            return MarkdownContent(fields["content"])
-        case AttachmentType.TEXT:
-            return TextContent(fields["content"])
-        case AttachmentType.URL:
-            return UrlContent(fields["url"])
-        case AttachmentType.BINARY:
-            return BinaryContent(fields["mimeType"], int(fields["size"]) if "size" in fields else None)
+def _parse_tombstone(ref: Ref, fields: Raw) -> Tombstone:
+    return Tombstone(ref, "", parse_ms(fields[b"deleted"].decode()), int(fields.get(b"revision", 0)))
+
+
+def _parse_content(fields: Raw) -> Content:
+    match fields[b"type"]:
+        case b"json":
+            return JsonContent(fields[b"value"].decode())
+        case b"markdown":
+            return MarkdownContent(fields[b"content"].decode())
+        case b"text":
+            return TextContent(fields[b"content"].decode())
+        case b"url":
+            return UrlContent(fields[b"url"].decode())
+        case b"binary":
+            return BinaryContent(fields[b"mimeType"].decode(), int(fields[b"size"]) if b"size" in fields else None)
+        case unknown:
+            raise ValueError(unknown)
 
 
 def task_fields(entry: TaskEntry) -> Fields:
@@ -169,26 +189,26 @@ def parse_task(task_id: str, reply: Sequence[bytes]) -> TaskEntry | None:
     """Read an HGETALL reply: None if there is no hash, CorruptEntryError if it is not whole."""
     if not reply:
         return None
-    fields = _decode(reply)
+    fields = _raw(reply)
     if LEASES in fields:
         return None
     try:
-        revision = int(fields.get("revision", 0))
-        if "deleted" in fields:
-            return TaskTombstone(task_id, parse_ms(fields["deleted"]), revision)
+        revision = int(fields.get(b"revision", 0))
+        if b"deleted" in fields:
+            return TaskTombstone(task_id, parse_ms(fields[b"deleted"].decode()), revision)
         return Task(
             id=task_id,
-            text=fields["text"],
-            status=TaskStatus(fields["status"]),
-            priority=int(fields["priority"]),
-            metadata=fields["metadata"],
-            assigned_to=fields.get("assignedTo"),
-            created_by=fields["createdBy"],
-            created_at=parse_ms(fields["createdAt"]),
-            updated_at=parse_ms(fields["updatedAt"]),
-            completed_at=parse_ms(fields["completedAt"]) if "completedAt" in fields else None,
+            text=fields[b"text"].decode(),
+            status=TaskStatus(fields[b"status"].decode()),
+            priority=int(fields[b"priority"]),
+            metadata=fields[b"metadata"].decode(),
+            assigned_to=_text(fields, b"assignedTo"),
+            created_by=fields[b"createdBy"].decode(),
+            created_at=parse_ms(fields[b"createdAt"].decode()),
+            updated_at=parse_ms(fields[b"updatedAt"].decode()),
+            completed_at=_moment(fields, b"completedAt"),
             revision=revision,
-            writers=parse_writers(fields.get("writers", "[]")),
+            writers=parse_writers(fields.get(b"writers", b"[]").decode()),
         )
     except (KeyError, ValueError) as fault:
-        raise CorruptEntryError(fields.get("revision", "")) from fault
+        raise _corrupt(fields) from fault
