@@ -75,7 +75,7 @@ async def both_wires(settings: Settings, telling: metrics.Telling = metrics.alon
         open_server(settings, registry, spans, tls=tls) as server,
     ):
         app = make_app(
-            server.channel,
+            server.printing_channel,
             metrics=text,
             max_body_bytes=settings.max_message_bytes,
             max_batch=settings.max_jsonrpc_batch,

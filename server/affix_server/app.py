@@ -34,6 +34,7 @@ from affix_server.interceptors.tracing import traced
 from affix_server.local_channel import LocalChannel
 from affix_server.rate_limits import RateLimits, connection_pool, limits_of
 from affix_server.reflection import add_reflection
+from affix_server.services.answers import Answers, Messages, Texts
 from affix_server.services.attachments import AttachmentServicer
 from affix_server.services.caller import Callers
 from affix_server.services.tasks import TaskServicer
@@ -54,6 +55,7 @@ class Server:
     def __init__(
         self,
         channel: LocalChannel,
+        printing_channel: LocalChannel,
         server: grpc.aio.Server,
         health: HealthServicer,
         watching: Watching,
@@ -61,8 +63,12 @@ class Server:
         drain_seconds: float,
         credentials: Credentials | None,
     ) -> None:
-        """Made by `open_server`. `credentials` is what callers are known by, None if they are not asked."""
+        """Made by `open_server`. `credentials` is what callers are known by, None if they are not asked.
+
+        `channel` answers with messages, `printing_channel` where it can with what prints itself (printing.py).
+        """
         self.channel = channel
+        self.printing_channel = printing_channel
         self._credentials = credentials
         self.grpc_address = address
         self._server = server
@@ -110,12 +116,12 @@ async def open_server(
     async with AsyncExitStack() as stack:
         alone = settings.postgres_dsn == NO_POSTGRES
         storage = await (open_redis_only if alone else open_storage)(settings, registry, stack, spans)
-        services = _services(settings, registry, storage, _rate_limit(settings, stack), spans, credentials)
+        services, printing = _services(settings, registry, storage, _rate_limit(settings, stack), spans, credentials)
         health = HealthServicer(tuple(services), _stores(storage))
-        services |= _health_service(health)
-        server, address = await _serve(settings, services, credentials, tls)
-        channel = LocalChannel(_by_path(services))
-        opened = Server(channel, server, health, storage.watching, address, settings.drain_seconds, credentials)
+        checking = _health_service(health)
+        server, address = await _serve(settings, services | checking, credentials, tls)
+        channels = (LocalChannel(_by_path(services | checking)), LocalChannel(_by_path(printing | checking)))
+        opened = Server(*channels, server, health, storage.watching, address, settings.drain_seconds, credentials)
         stack.push_async_callback(opened.drain)
         yield opened
 
@@ -127,8 +133,11 @@ def _services(
     rate_limit: Interceptor,
     spans: Spans | None,
     credentials: Credentials | None,
-) -> dict[str, dict[str, Handler]]:
-    """Build the handlers of our services, by service and method: what both wires call."""
+) -> tuple[dict[str, dict[str, Handler]], dict[str, dict[str, Handler]]]:
+    """Build the handlers of our services, by service and method: what both wires call.
+
+    And once more, behind the same interceptors, with answers that print themselves.
+    """
     callers, limit = Callers(settings.instance_id), settings.max_content_bytes
     authentication = None if credentials is None else Authentication(credentials)
     name_of = caller if authentication is None else authentication.name_of
@@ -153,13 +162,16 @@ def _services(
         interceptors = traced(interceptors, spans)
     attachment_service = attachments_pb2.DESCRIPTOR.services_by_name["AttachmentService"]
     attachments = CountedAttachments(storage.attachments, storage.counts)
-    attachment_servicer = AttachmentServicer(attachments, storage.watching, callers, access, max_content_bytes=limit)
+    parts = (attachments, storage.watching, callers, access)
     task_service = tasks_pb2.DESCRIPTOR.services_by_name["TaskService"]
     task_servicer = TaskServicer(CountedTasks(storage.tasks, storage.counts), callers, access, max_content_bytes=limit)
-    return {
-        attachment_service.full_name: method_handlers(attachment_service, attachment_servicer, interceptors),
-        task_service.full_name: method_handlers(task_service, task_servicer, interceptors),
-    }
+    tasks = {task_service.full_name: method_handlers(task_service, task_servicer, interceptors)}
+
+    def with_answers(answers: Answers) -> dict[str, dict[str, Handler]]:
+        servicer = AttachmentServicer(*parts, answers, max_content_bytes=limit)
+        return {attachment_service.full_name: method_handlers(attachment_service, servicer, interceptors), **tasks}
+
+    return with_answers(Messages()), with_answers(Texts())
 
 
 def _rate_limit(settings: Settings, stack: AsyncExitStack) -> Interceptor:

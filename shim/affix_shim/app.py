@@ -104,7 +104,7 @@ class _Rpc:
             return self._too_large("more")
         caller = Caller(request.headers, request.remote)
 
-        async def handle(method: str, params: Raw) -> Result:
+        async def handle(method: str, params: Raw) -> Result | Raw:
             return await self._gateway.call(method, params, caller)
 
         answered = await answer(body, handle, self._max_batch)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from google.protobuf.message import Message
 from grpc.aio import AioRpcError, Channel
@@ -56,6 +56,14 @@ class Caller:
         self.metadata = tuple(found)
 
 
+class Printed(Protocol):
+    """What a channel within a process may answer with in place of a message: the text of the result."""
+
+    def printed(self, *, with_revision: bool) -> bytes:
+        """Return it."""
+        ...
+
+
 class Gateway:
     """The methods, bound to a channel: to the network or into this process, it does not know which."""
 
@@ -68,7 +76,7 @@ class Gateway:
         self._timeout = timeout_seconds
         self._observer = observer
 
-    async def call(self, name: str, text: Raw, caller: Caller) -> Result:
+    async def call(self, name: str, text: Raw, caller: Caller) -> Result | Raw:
         """Carry out a call with the parameters `text` (empty when absent). Raises JsonRpcError."""
         try:
             result = await self._call(name, text, caller)
@@ -81,7 +89,7 @@ class Gateway:
         self._observer.answered(name)
         return result
 
-    async def _call(self, name: str, text: Raw, caller: Caller) -> Result:
+    async def _call(self, name: str, text: Raw, caller: Caller) -> Result | Raw:
         bound = self._bound.get(name)
         if bound is None:
             raise needs_websocket(name) if name in NEED_WEBSOCKET else method_not_found(name)
@@ -99,7 +107,10 @@ class Gateway:
             response = await rpc(request, metadata=caller.metadata, timeout=self._timeout)
         except AioRpcError as error:
             raise to_json_rpc(Failed.of(error), Asked(name, method.failure, params.context())) from error
-        return method.encode(response, Options(with_revision, partial(_item_error, name)))
+        if isinstance(response, Message):
+            return method.encode(response, Options(with_revision, partial(_item_error, name)))
+        printed: Printed = response
+        return Raw(printed.printed(with_revision=with_revision))
 
 
 def _traced(name: str, rpc: Any, spans: Spans | None) -> Any:

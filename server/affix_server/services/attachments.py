@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from affix.v1 import attachments_pb2 as pb
 from affix_server import codec
@@ -25,6 +25,7 @@ from affix_server.domain import (
     Watched,
 )
 from affix_server.errors import AttachmentNotFoundError, TaskNotFoundError
+from affix_server.services.answers import Answers
 from affix_server.services.batches import each_permitted, results
 from affix_server.services.caller import Callers
 from affix_server.storage.base import AttachmentEvents, Attachments
@@ -46,14 +47,19 @@ class AttachmentServicer:
         events: AttachmentEvents,
         callers: Callers,
         access: Access,
+        answers: Answers,
         *,
         max_content_bytes: int,
     ) -> None:
-        """Serve what `attachments` stores, and what `events` tells of it, to those whom `access` lets."""
+        """Serve what `attachments` stores, and what `events` tells of it, to those whom `access` lets.
+
+        `answers` makes what reads are answered with.
+        """
         self._attachments = attachments
         self._events = events
         self._callers = callers
         self._access = access
+        self._answers = answers
         self._max_content_bytes = max_content_bytes
 
     async def CreateAttachment(  # noqa: N802 - gRPC's name
@@ -71,18 +77,18 @@ class AttachmentServicer:
 
     async def GetAttachment(  # noqa: N802
         self, request: pb.GetAttachmentRequest, context: CallContext
-    ) -> pb.GetAttachmentResponse:
+    ) -> Any:
         """Read one attachment."""
         checks = Checks()
         ref = _ref(request, checks)
         checks.done()
         self._access.read(context, (request.task_id,))
         attachment = await self._attachments.get(ref)
-        return codec.encode_got(attachment)
+        return self._answers.got(attachment)
 
     async def ListAttachments(  # noqa: N802
         self, request: pb.ListAttachmentsRequest, context: CallContext
-    ) -> pb.ListAttachmentsResponse:
+    ) -> Any:
         """Read a page."""
         checks = Checks()
         checks.task_id(request.task_id)
@@ -111,7 +117,7 @@ class AttachmentServicer:
                 summaries=request.view == pb.ATTACHMENT_VIEW_METADATA,
             )
         )
-        return codec.encode_page(page)
+        return self._answers.page(page)
 
     async def DeleteAttachment(  # noqa: N802
         self, request: pb.DeleteAttachmentRequest, context: CallContext
@@ -126,7 +132,7 @@ class AttachmentServicer:
 
     async def BatchGetAttachments(  # noqa: N802
         self, request: pb.BatchGetAttachmentsRequest, context: CallContext
-    ) -> pb.BatchGetAttachmentsResponse:
+    ) -> Any:
         """Read several attachments."""
         checks = Checks()
         checks.count(len(request.requests), "requests", MAX_BATCH)
@@ -135,10 +141,7 @@ class AttachmentServicer:
         checks.done()
         self._access.read(context, (ref.task_id for ref in refs))
         found = await self._attachments.batch_get(refs, allow_missing=request.allow_missing)
-        if request.allow_missing:
-            entries = [codec.encode_found(ref, one) for ref, one in zip(refs, found, strict=True)]
-            return pb.BatchGetAttachmentsResponse(entries=entries)
-        return codec.encode_batch(one for one in found if one is not None)
+        return self._answers.batch(refs, found, allow_missing=request.allow_missing)
 
     async def BatchCreateAttachments(  # noqa: N802
         self, request: pb.BatchCreateAttachmentsRequest, context: CallContext

@@ -1,0 +1,70 @@
+"""What the answers to reads are made of: messages for the network, text for a JSON-RPC side in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from affix.v1 import attachments_pb2 as pb
+from affix_server import codec
+from affix_server.domain import Attachment, Page, Ref
+from affix_server.printing import PrintedAttachment, PrintedBatch, PrintedPage
+
+
+class Answers(Protocol):
+    """Makes the answers to reads of attachments."""
+
+    def got(self, attachment: Attachment) -> Any:
+        """Answer a get."""
+        ...
+
+    def page(self, page: Page) -> Any:
+        """Answer a list."""
+        ...
+
+    def batch(self, refs: Sequence[Ref], found: Sequence[Attachment | None], *, allow_missing: bool) -> Any:
+        """Answer a batch, in its order; None is missing, and may be."""
+        ...
+
+
+class Messages:
+    """Answers with protobuf messages."""
+
+    def got(self, attachment: Attachment) -> pb.GetAttachmentResponse:
+        """See Answers."""
+        return codec.encode_got(attachment)
+
+    def page(self, page: Page) -> pb.ListAttachmentsResponse:
+        """See Answers."""
+        return codec.encode_page(page)
+
+    def batch(
+        self, refs: Sequence[Ref], found: Sequence[Attachment | None], *, allow_missing: bool
+    ) -> pb.BatchGetAttachmentsResponse:
+        """See Answers."""
+        if allow_missing:
+            entries = [codec.encode_found(ref, one) for ref, one in zip(refs, found, strict=True)]
+            return pb.BatchGetAttachmentsResponse(entries=entries)
+        return codec.encode_batch(one for one in found if one is not None)
+
+
+class Texts:
+    """Answers with what prints itself as the text of a JSON-RPC result."""
+
+    def got(self, attachment: Attachment) -> PrintedAttachment:
+        """See Answers."""
+        return PrintedAttachment(attachment)
+
+    def page(self, page: Page) -> PrintedPage:
+        """See Answers."""
+        return PrintedPage(page)
+
+    def batch(
+        self,
+        refs: Sequence[Ref],  # noqa: ARG002 - what is missing has no name in JSON-RPC
+        found: Sequence[Attachment | None],
+        *,
+        allow_missing: bool,  # noqa: ARG002 - else nothing is
+    ) -> PrintedBatch:
+        """See Answers."""
+        return PrintedBatch(found)
