@@ -79,6 +79,8 @@ def print_attachment(one: Attachment | Summary, *, with_revision: bool) -> bytes
     """Return the text of an attachment, or of its summary, members in the order of the spec's examples."""
     expires = b"" if one.expires_at is None else b',"expiresAt":"%b"' % format_ms(one.expires_at).encode()
     revision = b',"revision":%d' % one.revision if with_revision else b""
+    created = format_ms(one.created_at).encode()
+    updated = created if one.updated_at == one.created_at else format_ms(one.updated_at).encode()
     return b'{"id":%b,"taskId":%b,"key":%b,"type":"%b",%b"createdBy":%b,"createdAt":"%b","updatedAt":"%b"%b%b}' % (
         _quote(one.id),
         _quote(one.task_id),
@@ -86,8 +88,8 @@ def print_attachment(one: Attachment | Summary, *, with_revision: bool) -> bytes
         one.type.value.encode(),
         _content(one),
         _quote(one.created_by),
-        format_ms(one.created_at).encode(),
-        format_ms(one.updated_at).encode(),
+        created,
+        updated,
         expires,
         revision,
     )

@@ -14,6 +14,7 @@ from affix_cli.embedded import EmbeddedValkey
 from affix_server.config import Settings
 from affix_server.domain import NewTask, Ref, TaskChanges, TaskRights, TextContent
 from affix_server.errors import StorageUnavailableError, TaskNotFoundError
+from affix_server.storage import trust
 from affix_server.storage.base import Tasks
 from affix_server.storage.postgres.tasks import TaskTable
 from affix_server.storage.redis.client import RedisClient
@@ -46,6 +47,7 @@ async def test_redis_tells_with_one_command(storage: Storage, monkeypatch: pytes
     async def not_asked(*_: object) -> None:
         raise AssertionError("PostgreSQL was asked")
 
+    monkeypatch.setattr(trust, "LOOK_HOLDS_SECONDS", 60.0)  # or on a busy machine Redis is not believed for a moment
     monkeypatch.setattr(RedisClient, "pipeline", noting)
     monkeypatch.setattr(TaskTable, "read", not_asked)
     assert await storage.tasks.rights(task_id) == RIGHTS

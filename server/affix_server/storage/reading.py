@@ -211,6 +211,8 @@ class AttachmentReading:
             elif isinstance(entry, Attachment | Tombstone):
                 rows[ref] = Row(task_exists=True, entry=entry)
         self._counts.cache_hits += len(rows) + len(large)
+        if not large and not missing:
+            return rows  # none of them has more than its share
         held = sum(content_size(row.entry) for row in rows.values()) + sum(large.values())
         require_room(held, budget, field)
         if large:

@@ -101,14 +101,17 @@ def parse_entry(ref: Ref, reply: Sequence[bytes]) -> Entry | None:
     try:
         if b"deleted" in fields:
             return _parse_tombstone(ref, fields)
+        created, updated = fields[b"createdAt"], fields[b"updatedAt"]
+        created_at = parse_ms(created.decode())
         return Attachment(
             id=fields[b"id"].decode(),
             task_id=ref.task_id,
             key=ref.key,
             content=_parse_content(fields),
             created_by=fields[b"createdBy"].decode(),
-            created_at=parse_ms(fields[b"createdAt"].decode()),
-            updated_at=parse_ms(fields[b"updatedAt"].decode()),
+            created_at=created_at,
+            # Most are written once.
+            updated_at=created_at if updated == created else parse_ms(updated.decode()),
             revision=int(fields.get(b"revision", 0)),
             expires_at=_moment(fields, b"expiresAt"),
         )
