@@ -15,11 +15,11 @@ from tests.harness import openrpc
 from tests.harness.openrpc import DOCUMENT, closed, judge_notification, result_of, validator
 
 # What the WebSocket answers is not made from messages; tests/discovery/test_method.py asks it.
-ON_THE_WEBSOCKET = {
+ON_THE_WEBSOCKET: dict[str, list[Any]] = {
     SUBSCRIBE: [{"subscriptionId": "s-1", "resumeToken": "r"}],
     UNSUBSCRIBE: [{"subscriptionId": "s-1", "unsubscribed": True}],
 }
-ANSWERS = {**{method: printed(method) for method in METHODS}, **ON_THE_WEBSOCKET}
+ANSWERS: dict[str, list[Any]] = {**{method: printed(method) for method in METHODS}, **ON_THE_WEBSOCKET}
 
 
 @pytest.mark.parametrize("method", openrpc.METHODS)

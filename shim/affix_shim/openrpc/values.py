@@ -1,8 +1,8 @@
 """What a value may be, as JSON Schema (draft 7, which OpenRPC 1.3 goes by).
 
 Lengths, bounds and patterns are the server's rules, said again here since the shim does not know the server;
-tests/discovery asks a running service whether each holds. Patterns mean the same in ECMA 262 and in Python, but for
-`$`, which is the very end.
+tests/discovery asks a running service whether each holds. Patterns are those of ECMA 262, in the part that is Python's
+too, but for `$`, which is the very end, and for digits, which are ten.
 """
 
 from __future__ import annotations
