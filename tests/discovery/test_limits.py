@@ -91,7 +91,7 @@ def _is_in_words(call: Call) -> bool:
     return name == "task.complete" and "id" in params and "taskId" in params and params["id"] != params["taskId"]
 
 
-@settings(max_examples=40, derandomize=True, deadline=None, database=None)
+@settings(max_examples=25, derandomize=True, deadline=None, database=None)
 @given(made=st.lists(_together(), min_size=_BATCH, max_size=_BATCH))
 async def test_parameters_together_are_taken_as_described(
     server: Service, http: aiohttp.ClientSession, made: list[Call]
