@@ -22,7 +22,7 @@ _WHEN: Final[Mapping[str, str]] = {
     "LIMIT_EXCEEDED": "the server does as much as it may",
     "UNAUTHENTICATED": "there are no valid credentials",
     "PERMISSION_DENIED": "the caller may not do this",
-    "RESUME_TOKEN_EXPIRED": "events may be missing",
+    "RESUME_TOKEN_EXPIRED": "events may be missing",  # nosec B105 - no password, but what an error says
     "SLOW_WATCHER": "the watcher takes its events too slowly",
     "SHUTTING_DOWN": "the server is stopping",
     "INTERNAL": "a fault of the service",
