@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from affix_cli.embedded import EmbeddedPostgres, EmbeddedValkey
 from tests.harness.grpc_wire import OPTIONS, GrpcWire
 from tests.harness.jsonrpc_wire import JsonRpcWire
+from tests.harness.openrpc import DescribedWire
 from tests.harness.service import INSTANCE, MAX_CONTENT_BYTES, MAX_MESSAGE_BYTES, Service, migrate, serving, shimming
 from tests.harness.stores import Flush
 from tests.harness.watches import GrpcWatcher, SseWatcher, Watcher, WebSocketWatcher
@@ -94,7 +95,7 @@ def grpc_wire(channel: grpc.aio.Channel) -> GrpcWire:
 def jsonrpc_wires(server: Service, shim_url: str, http: aiohttp.ClientSession) -> dict[str, JsonRpcWire]:
     """JSON-RPC served by the server's own process, and by a shim in another."""
     urls = dict(zip(JSONRPC_WIRES, (server.url, shim_url), strict=True))
-    return {name: JsonRpcWire(name, url, http) for name, url in urls.items()}
+    return {name: DescribedWire(name, url, http) for name, url in urls.items()}
 
 
 @pytest.fixture(scope="session")

@@ -136,6 +136,10 @@ def shim(
     metrics: Annotated[
         str, typer.Option("--metrics", envvar="AFFIX_METRICS_ACCESS", help="Whether to serve /metrics: open or off.")
     ] = "open",
+    discover: Annotated[
+        str,
+        typer.Option("--discover", envvar="AFFIX_DISCOVER_ACCESS", help="Whether to answer rpc.discover: open or off."),
+    ] = "open",
 ) -> None:
     """Serve JSON-RPC alone, for a gRPC server elsewhere."""
     with _needs("shim"):
@@ -155,6 +159,7 @@ def shim(
         drain_seconds=drain_seconds,
         log=command.Logs(log_level, log_format, log_calls),
         metrics_access=metrics,
+        discover_access=discover,
     )
     server = Target(target, target_ca, target_certificate, target_key)
     raise typer.Exit(foreground.run(command.shim(server, serving)))

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import structlog
 import typer
 
-from affix_cli import certificates, garbage, guard, http, logs, metrics, ready, tracing
+from affix_cli import __version__, certificates, garbage, guard, http, logs, metrics, ready, tracing
 from affix_cli.addresses import Addresses
 from affix_cli.certificates import Certificates
 from affix_cli.connections import Bounds
@@ -17,10 +17,11 @@ from affix_cli.failures import Failure
 from affix_cli.foreground import Announce, Operator, serve_until_stopped
 from affix_cli.settings import load
 from affix_cli.workers.parent import workers_at
-from affix_server.app import open_server
+from affix_server.app import Server, open_server
 from affix_server.config import Settings
 from affix_server.errors import StartError
 from affix_shim.app import make_app
+from affix_shim.openrpc.discovery import Discovery
 
 _log = structlog.get_logger()
 
@@ -82,6 +83,7 @@ async def both_wires(settings: Settings, telling: metrics.Telling = metrics.alon
             registry=registry,
             log_calls=settings.log_calls != "off",
             spans=spans,
+            discovery=_discovery(settings, server),
         )
         if settings.metrics_access == "off":
             guard.shut(app, "/metrics")
@@ -103,6 +105,12 @@ async def both_wires(settings: Settings, telling: metrics.Telling = metrics.alon
             # Neither wire takes new calls while the other finishes its own; the stores close after both.
             drained = asyncio.create_task(server.drain())
         await drained
+
+
+def _discovery(settings: Settings, server: Server) -> Discovery | None:
+    if settings.discover_access == "off":
+        return None
+    return Discovery(__version__, knows=server.knows if settings.discover_access == "authenticated" else None)
 
 
 def _certificates(settings: Settings) -> Certificates | None:

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 import structlog
 import typer
 
-from affix_cli import garbage, guard, http, logs, metrics, ready, tracing
+from affix_cli import __version__, garbage, guard, http, logs, metrics, ready, tracing
 from affix_cli.certificates import Certificates, Files
 from affix_cli.connections import Bounds
 from affix_cli.failures import Failure
 from affix_cli.foreground import Operator, serve_until_stopped
 from affix_cli.target import Target
 from affix_shim.app import make_app
+from affix_shim.openrpc.discovery import Discovery
 
 _log = structlog.get_logger()
 
@@ -44,6 +45,7 @@ class Serving:
     drain_seconds: float
     log: Logs
     metrics_access: str
+    discover_access: str
 
 
 async def shim(target: Target, serving: Serving) -> int:
@@ -53,6 +55,11 @@ async def shim(target: Target, serving: Serving) -> int:
         raise Failure(
             "affix shim cannot tell who reads its /metrics: "
             f"AFFIX_METRICS_ACCESS must be open or off, not {serving.metrics_access!r}"
+        )
+    if serving.discover_access not in {"open", "off"}:
+        raise Failure(
+            "affix shim cannot tell who asks for rpc.discover: "
+            f"AFFIX_DISCOVER_ACCESS must be open or off, not {serving.discover_access!r}"
         )
     logs.configure(serving.log.level, serving.log.format)
     operator = Operator()
@@ -90,6 +97,7 @@ async def _service(target: Target, serving: Serving) -> AsyncIterator[str]:
             registry=registry,
             log_calls=serving.log.calls != "off",
             spans=spans,
+            discovery=Discovery(__version__) if serving.discover_access == "open" else None,
         )
         if serving.metrics_access == "off":
             guard.shut(app, "/metrics")

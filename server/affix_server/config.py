@@ -141,6 +141,9 @@ class Settings(BaseSettings):
         "open", description="who may list the gRPC methods by server reflection"
     )
     metrics_access: Literal["open", "authenticated", "off"] = Field("open", description="who may read /metrics")
+    discover_access: Literal["open", "authenticated", "off"] = Field(
+        "open", description="who may ask for rpc.discover, the list of the JSON-RPC methods"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged, at least")
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="how log lines look: JSON, text for people, or text on a terminal and JSON elsewhere"

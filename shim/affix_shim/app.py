@@ -20,6 +20,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 from affix_shim.gateway import Caller, Gateway
 from affix_shim.jsonrpc import INVALID_REQUEST, MAX_BATCH, PARSE_ERROR, JsonRpcError, answer, error_answer
 from affix_shim.observing import CallObserver, HttpObserver
+from affix_shim.openrpc.discovery import Discovery
 from affix_shim.results import Result
 from affix_shim.server_sent_events import ServerSentEvents
 from affix_shim.tracing import Spans
@@ -46,6 +47,7 @@ def make_app(
     registry: CollectorRegistry | None = None,
     log_calls: bool = True,
     spans: Spans | None = None,
+    discovery: Discovery | None = None,
 ) -> web.Application:
     """Make the application; the channel stays the caller's to close.
 
@@ -53,14 +55,15 @@ def make_app(
     streams. GET /healthz answers while the process lives, GET /readyz when the service behind the channel says it is
     serving, until `LEAVING` is set, GET /metrics with what `metrics` gives, Prometheus text. `timeout_seconds`
     bounds each call over the channel; None leaves that to the server. Requests are counted in `registry`, and those
-    that the service does not hear of are logged, if `log_calls`; with `spans`, all are traced. Whoever stops serving
+    that the service does not hear of are logged, if `log_calls`; with `spans`, all are traced. `discovery` answers
+    `rpc.discover`, which there is none of without. Whoever stops serving
     calls the application's `shutdown` first: conversations and streams would not end by themselves.
     """
     registry = registry or CollectorRegistry()
     app = web.Application(client_max_size=max_body_bytes, middlewares=[HttpObserver(registry, spans).middleware])
     app[LEAVING] = asyncio.Event()
     observer = CallObserver(registry, logs=log_calls)
-    gateway = Gateway(channel, timeout_seconds=timeout_seconds, observer=observer, spans=spans)
+    gateway = Gateway(channel, timeout_seconds=timeout_seconds, observer=observer, spans=spans, discovery=discovery)
     watches = Watches(channel, observer=observer, spans=spans)
     sockets, streams = WebSockets(gateway, watches, max_body_bytes, max_batch), ServerSentEvents(watches)
 

@@ -81,7 +81,7 @@ class _Row(NamedTuple):
 
 
 _NAMES: Final = ("taskId", "key")
-_TABLE: Final = {
+TABLE: Final = {
     "TASK_NOT_FOUND": _Row(INVALID_PARAMS, ("taskId",), _reason),
     "ATTACHMENT_NOT_FOUND": _Row(INVALID_PARAMS, _NAMES, _reason),
     "STORAGE_UNAVAILABLE": _Row(STORAGE, _NAMES, _cause),
@@ -133,7 +133,7 @@ def to_json_rpc(failed: Failed, asked: Asked) -> JsonRpcError:
         return invalid_params(failure.violations, asked.names)
     if failure.reason == "UNIMPLEMENTED":
         return method_not_found(asked.method)
-    row = _TABLE.get(failure.reason)
+    row = TABLE.get(failure.reason)
     if row is None:
         # Its text may hold anything, what callers store among it.
         _log.error("unexplained_failure", method=asked.method, status=failed.code.name)

@@ -15,6 +15,7 @@ from affix_shim.errors import Asked, Failed, method_not_found, needs_websocket, 
 from affix_shim.jsonrpc import JsonRpcError
 from affix_shim.methods import METHODS, NEED_WEBSOCKET, Stubs
 from affix_shim.observing import CallObserver
+from affix_shim.openrpc.discovery import DISCOVER, Discovery
 from affix_shim.params import open_params
 from affix_shim.request_ids import REQUEST_ID, RULE, current, is_valid
 from affix_shim.results import Options, Result
@@ -68,13 +69,23 @@ class Gateway:
     """The methods, bound to a channel: to the network or into this process, it does not know which."""
 
     def __init__(
-        self, channel: Channel, *, timeout_seconds: float | None, observer: CallObserver, spans: Spans | None = None
+        self,
+        channel: Channel,
+        *,
+        timeout_seconds: float | None,
+        observer: CallObserver,
+        spans: Spans | None = None,
+        discovery: Discovery | None = None,
     ) -> None:
-        """Bind every method; nothing is sent yet. A call may take `timeout_seconds`, None is the server's own bound."""
+        """Bind every method; nothing is sent yet. A call may take `timeout_seconds`, None is the server's own bound.
+
+        Without `discovery` there is no `rpc.discover`.
+        """
         stubs = Stubs(channel)
         self._bound = {name: (method, _traced(name, method.rpc(stubs), spans)) for name, method in METHODS.items()}
         self._timeout = timeout_seconds
         self._observer = observer
+        self._discovery = discovery
 
     async def call(self, name: str, text: Raw, caller: Caller) -> Result | Raw:
         """Carry out a call with the parameters `text` (empty when absent). Raises JsonRpcError."""
@@ -92,6 +103,8 @@ class Gateway:
     async def _call(self, name: str, text: Raw, caller: Caller) -> Result | Raw:
         bound = self._bound.get(name)
         if bound is None:
+            if name == DISCOVER and self._discovery is not None:
+                return self._discovery.answer(text, caller.metadata, list(caller.violations))
             raise needs_websocket(name) if name in NEED_WEBSOCKET else method_not_found(name)
         method, rpc = bound
         violations = list(caller.violations)

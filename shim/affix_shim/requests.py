@@ -26,27 +26,27 @@ STATUSES: Final = {
     "completed": tasks.TASK_STATUS_COMPLETED,
     "failed": tasks.TASK_STATUS_FAILED,
 }
-_ORDER_BY: Final = {
+ORDER_BY: Final = {
     "createdAt": tasks.TASK_ORDER_BY_CREATED_AT,
     "updatedAt": tasks.TASK_ORDER_BY_UPDATED_AT,
     "priority": tasks.TASK_ORDER_BY_PRIORITY,
     "status": tasks.TASK_ORDER_BY_STATUS,
     "assignedTo": tasks.TASK_ORDER_BY_ASSIGNED_TO,
 }
-_VIEWS: Final = {"full": attachments.ATTACHMENT_VIEW_FULL, "metadata": attachments.ATTACHMENT_VIEW_METADATA}
-_ORDERS: Final = {"asc": attachments.SORT_ORDER_ASC, "desc": attachments.SORT_ORDER_DESC}
+VIEWS: Final = {"full": attachments.ATTACHMENT_VIEW_FULL, "metadata": attachments.ATTACHMENT_VIEW_METADATA}
+ORDERS: Final = {"asc": attachments.SORT_ORDER_ASC, "desc": attachments.SORT_ORDER_DESC}
 
 M = TypeVar("M")
 
-# Which parameters carry the content of which type.
-_CONTENT: Final = {
+# Which parameters carry the content of which type; the first of them must be there.
+CONTENT: Final = {
     "json": ("value",),
     "markdown": ("content",),
     "text": ("content",),
     "url": ("url",),
     "binary": ("mimeType", "size"),
 }
-_ALL_CONTENT: Final = tuple(dict.fromkeys(name for names in _CONTENT.values() for name in names))
+_ALL_CONTENT: Final = tuple(dict.fromkeys(name for names in CONTENT.values() for name in names))
 _TYPE_WORDS: Final = {word: word for word in TYPES}
 
 
@@ -70,7 +70,7 @@ def create_attachment(params: Params) -> attachments.CreateAttachmentRequest:
         return request
     _read_content(params, type_, request)
     for name in _ALL_CONTENT:
-        if name not in _CONTENT[type_] and params.has(name):
+        if name not in CONTENT[type_] and params.has(name):
             params.refuse(name, f"does not belong to an attachment of type {type_}")
     return request
 
@@ -117,8 +117,8 @@ def list_attachments(params: Params) -> attachments.ListAttachmentsRequest:
         limit=params.integer("limit", INT32),
         offset=params.integer("offset", INT64),
         key_prefix=params.string("keyPrefix") or "",
-        view=params.word("view", _VIEWS) or attachments.ATTACHMENT_VIEW_UNSPECIFIED,
-        order=params.word("order", _ORDERS) or attachments.SORT_ORDER_UNSPECIFIED,
+        view=params.word("view", VIEWS) or attachments.ATTACHMENT_VIEW_UNSPECIFIED,
+        order=params.word("order", ORDERS) or attachments.SORT_ORDER_UNSPECIFIED,
     )
 
 
@@ -163,7 +163,7 @@ def watch_attachments(params: Params) -> attachments.WatchAttachmentsRequest:
         task_id=params.string("taskId"),
         key_prefix=params.string("keyPrefix"),
         resume_token=params.string("resumeToken"),
-        view=params.word("view", _VIEWS) or attachments.ATTACHMENT_VIEW_UNSPECIFIED,
+        view=params.word("view", VIEWS) or attachments.ATTACHMENT_VIEW_UNSPECIFIED,
     )
 
 
@@ -211,8 +211,8 @@ def list_tasks(params: Params) -> tasks.ListTasksRequest:
         priority=params.integer("priority", INT32),
         limit=params.integer("limit", INT32),
         offset=params.integer("offset", INT64),
-        order_by=params.word("orderBy", _ORDER_BY) or tasks.TASK_ORDER_BY_UNSPECIFIED,
-        order=params.word("order", _ORDERS) or attachments.SORT_ORDER_UNSPECIFIED,
+        order_by=params.word("orderBy", ORDER_BY) or tasks.TASK_ORDER_BY_UNSPECIFIED,
+        order=params.word("order", ORDERS) or attachments.SORT_ORDER_UNSPECIFIED,
     )
 
 

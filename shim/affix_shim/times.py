@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # Python reads more than this, and less of a fraction than this allows.
-_RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
+RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _TO_THE_SECOND: Final = len("2025-01-19T11:00:00")
 
 
@@ -26,7 +26,7 @@ def print_time(time: Timestamp) -> str:
 
 def parse_time(text: str) -> Timestamp:
     """Read a time with a zone (RFC 3339); what is finer than a microsecond is cut off. Raises ValueError."""
-    if not _RFC3339.fullmatch(text):
+    if not RFC3339.fullmatch(text):
         raise ValueError("not a time")
     time = Timestamp()
     time.FromDatetime(datetime.fromisoformat(text.upper()))

@@ -53,6 +53,7 @@ async def guarded(
         "AFFIX_TASK_COMPLETE_RATE_LIMIT": "20/minute",
         "AFFIX_METRICS_ACCESS": "authenticated",
         "AFFIX_REFLECTION_ACCESS": "authenticated",
+        "AFFIX_DISCOVER_ACCESS": "authenticated",
     }
     async with AsyncExitStack() as stack:
         log, shim_log = folder / "guarded.log", folder / "guarded-shim.log"

@@ -11,7 +11,7 @@ import grpc
 
 from tests.conftest import JSONRPC_WIRES
 from tests.harness.grpc_wire import GrpcWire
-from tests.harness.jsonrpc_wire import JsonRpcWire
+from tests.harness.openrpc import DescribedWire
 from tests.harness.processes import AFFIX, environment
 from tests.harness.service import Service
 from tests.harness.watches import GrpcWatcher, SseWatcher, Watcher, WebSocketWatcher
@@ -42,7 +42,7 @@ class Guarded:
         """One of the three wires, for the bearer of a token."""
         if name == "grpc":
             return GrpcWire(self.channel, token=token)
-        return JsonRpcWire(name, self.urls[name], self.http, token=token)
+        return DescribedWire(name, self.urls[name], self.http, token=token)
 
     def watcher(self, name: str, token: str | None) -> Watcher:
         """One of the ways to watch, for the bearer of a token."""

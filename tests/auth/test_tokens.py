@@ -191,6 +191,10 @@ def test_a_line_that_is_wrong_keeps_the_service_from_starting(file: Path, change
             "/dev/null (AFFIX_JWT_KEY_FILE) is no PEM file with a public key, which RS256 needs",
         ),
         ({"AFFIX_METRICS_ACCESS": "authenticated"}, "AFFIX_METRICS_ACCESS=authenticated needs AFFIX_AUTH=token or jwt"),
+        (
+            {"AFFIX_DISCOVER_ACCESS": "authenticated"},
+            "AFFIX_DISCOVER_ACCESS=authenticated needs AFFIX_AUTH=token or jwt",
+        ),
         ({"AFFIX_AUTH": "basic"}, "AFFIX_AUTH must be 'none', 'token' or 'jwt', not 'basic'"),
     ],
 )

@@ -16,6 +16,7 @@ from affix.v1 import attachments_pb2 as pb
 from affix.v1.attachments_pb2_grpc import AttachmentServiceStub
 from tests.harness.grpc_errors import call_error
 from tests.harness.grpc_messages import METHODS
+from tests.harness.openrpc import judge_notification
 from tests.harness.wire import CallError, Result
 
 _PATIENCE_SECONDS = 10.0
@@ -153,6 +154,7 @@ class WebSocketWatcher:
             while True:
                 told = await socket.receive_json()
                 assert (told["method"], told["params"]["subscriptionId"]) == ("task.subscription", subscription)
+                judge_notification(told["params"])
                 if "error" in told["params"]:
                     raise _error(told["params"]["error"])
                 yield {**told["params"]["event"], "resumeToken": told["params"]["resumeToken"]}

@@ -13,6 +13,7 @@ import pytest
 from tests.conftest import JSONRPC_WIRES
 from tests.harness.grpc_wire import GrpcWire
 from tests.harness.jsonrpc_wire import JsonRpcWire
+from tests.harness.openrpc import DescribedWire
 from tests.harness.wire import Wire
 from tests.limits.site import Site, open_site
 
@@ -28,7 +29,7 @@ async def site() -> AsyncIterator[Site]:
 def jsonrpc_wires(site: Site, http: aiohttp.ClientSession) -> dict[str, JsonRpcWire]:
     """Both lead to the first server."""
     urls = dict(zip(JSONRPC_WIRES, (site.urls[0], site.shim_url), strict=True))
-    return {name: JsonRpcWire(name, url, http) for name, url in urls.items()}
+    return {name: DescribedWire(name, url, http) for name, url in urls.items()}
 
 
 @pytest.fixture(scope="package")

@@ -16,6 +16,7 @@ from affix_cli.embedded import EmbeddedPostgres, EmbeddedValkey
 from tests.conftest import JSONRPC_WIRES
 from tests.harness.grpc_wire import OPTIONS, GrpcWire
 from tests.harness.jsonrpc_wire import JsonRpcWire
+from tests.harness.openrpc import DescribedWire
 from tests.harness.service import Service, migrate, serving, shimming
 from tests.harness.wire import Wire
 
@@ -56,7 +57,7 @@ async def wires(site: Site, http: aiohttp.ClientSession) -> AsyncIterator[dict[s
         await stack.enter_async_context(channel)
         shim_url = await stack.enter_async_context(shimming(site.accepting.grpc_address, folder / "shim.log"))
         urls = dict(zip(JSONRPC_WIRES, (site.accepting.url, shim_url), strict=True))
-        yield {"grpc": GrpcWire(channel), **{name: JsonRpcWire(name, url, http) for name, url in urls.items()}}
+        yield {"grpc": GrpcWire(channel), **{name: DescribedWire(name, url, http) for name, url in urls.items()}}
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ def open_credentials(settings: Settings) -> Credentials | None:
         return Tokens(_needed(settings, "token_file"), "AFFIX_TOKEN_FILE")
     if settings.auth == "jwt":
         return _json_web_tokens(settings)
-    for name in ("metrics_access", "reflection_access"):
+    for name in ("metrics_access", "reflection_access", "discover_access"):
         if getattr(settings, name) == "authenticated":
             raise StartError(f"AFFIX_{name.upper()}=authenticated needs AFFIX_AUTH=token or jwt")
     return None

@@ -1,0 +1,1 @@
+"""`rpc.discover`: what there is to call, as an OpenRPC document."""
