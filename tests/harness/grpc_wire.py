@@ -10,6 +10,7 @@ from affix.v1.attachments_pb2_grpc import AttachmentServiceStub
 from affix.v1.tasks_pb2_grpc import TaskServiceStub
 from tests.harness.grpc_errors import call_error
 from tests.harness.grpc_messages import METHODS
+from tests.harness.secrecy import judge_error, keep
 from tests.harness.wire import Params, Result
 
 DEADLINE_SECONDS = 20.0
@@ -23,6 +24,7 @@ class GrpcWire:
 
     def __init__(self, channel: grpc.aio.Channel, *, token: str | None = None) -> None:
         self.channel = channel
+        self._token = token
         self._credentials = (("authorization", f"Bearer {token}"),) if token is not None else ()
         self._stubs = {
             "affix.v1.AttachmentService": AttachmentServiceStub(channel),
@@ -30,6 +32,7 @@ class GrpcWire:
         }
 
     async def call(self, method: str, params: Params, *, instance: str | None = None) -> Result:
+        secrets = keep(params, self._token)
         metadata = (*self._credentials, *((("x-instance-id", instance),) if instance is not None else ()))
         try:
             if method not in METHODS:
@@ -39,7 +42,9 @@ class GrpcWire:
             call = getattr(self._stubs[mapping.service], mapping.rpc)
             response = await call(mapping.request(params), metadata=metadata, timeout=DEADLINE_SECONDS)
         except grpc.aio.AioRpcError as error:
-            raise call_error(error) from None
+            refused = call_error(error)
+            judge_error(secrets, refused)
+            raise refused from None
         return mapping.result(response, params)
 
     async def raw(self, path: str, request: bytes) -> bytes:

@@ -9,6 +9,7 @@ import json
 import aiohttp
 
 from tests.harness.json_text import dump, members, read_result
+from tests.harness.secrecy import judge_error, keep
 from tests.harness.wire import CallError, Params, Result
 
 
@@ -19,11 +20,12 @@ class JsonRpcWire:
         self.name = name
         self.url = url
         self._session = session
+        self._token = token
         self._credentials = {"authorization": f"Bearer {token}"} if token is not None else {}
         self._ids = itertools.count(1)
 
     async def call(self, method: str, params: Params, *, instance: str | None = None) -> Result:
-        number = next(self._ids)
+        number, secrets = next(self._ids), keep(params, self._token)
         body = dump({"jsonrpc": "2.0", "method": method, "params": dict(params), "id": number})
         answer = members(await self.post(body, instance=instance))
         assert json.loads(answer.pop("jsonrpc")) == "2.0"
@@ -33,7 +35,9 @@ class JsonRpcWire:
             return read_result(answer["result"])
         error = json.loads(answer["error"])
         assert error.keys() <= {"code", "message", "data"}
-        raise CallError(error["code"], error["message"], error.get("data", {}))
+        refused = CallError(error["code"], error["message"], error.get("data", {}))
+        judge_error(secrets, refused)
+        raise refused
 
     async def post(self, body: str, *, instance: str | None = None) -> str:
         """Send a body as it is and return the text of the answer, which must be HTTP 200 and JSON."""

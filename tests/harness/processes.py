@@ -9,6 +9,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.harness.secrecy import judge_log
+
 READY_SECONDS = 30.0
 STOP_SECONDS = 15.0
 AFFIX = Path(sys.executable).parent / "affix"
@@ -82,6 +84,7 @@ class Command:
         if self.running:
             self._process.kill()
         await self._process.wait()
+        judge_log(self.output)
 
     async def stop(self) -> int:
         """Ask it to end (SIGTERM) and return its exit code. Fails, showing the output, when it does not end."""
@@ -89,11 +92,13 @@ class Command:
             self._process.send_signal(signal.SIGTERM)
         try:
             async with asyncio.timeout(STOP_SECONDS):
-                return await self._process.wait()
+                code = await self._process.wait()
         except TimeoutError:
             self._process.kill()
             await self._process.wait()
             raise AssertionError(f"still running {STOP_SECONDS} s after SIGTERM:\n{self.output}") from None
+        judge_log(self.output)
+        return code
 
 
 async def output_of(tool: str, *arguments: str) -> str:

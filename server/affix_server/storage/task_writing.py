@@ -179,7 +179,7 @@ class TaskWriting:
             return Written(await steps.accept(begun, fault), pending=True)
         except (AffixError, ExpiredResultError):
             # Postgres has answered, and there was nothing to do.
-            await self._cache.run(self._ends(steps.refs, tokens))
+            await self._show_why_not(steps.refs, tokens)
             raise
         except BaseException:
             self._abandon(steps.refs, tokens)
@@ -190,6 +190,20 @@ class TaskWriting:
             self._trust.doubt()  # whatever it was that Redis said: it lacks this write
             await self._trust.heard()
         return Written(steps.task_of(written), pending=False)
+
+    async def _show_why_not(self, refs: Sequence[Ref], tokens: Sequence[str]) -> None:
+        """Make true for readers why nothing was written: what keeps it from happening may not have been published."""
+        task_id = refs[0].task_id
+        row = await self._table.read(task_id)
+        try:
+            if row is not None and isinstance(row.task, TaskTombstone):
+                await self._cache.republish([(row.task, task_deletion(row.task, row.updated_by))])
+                await self._cache.expunge(task_id, await self._table.keys(task_id), row.task.revision)
+            elif row is not None:
+                await self._cache.republish([(row.task, None)])
+            await self._cache.run(self._ends(refs, tokens))
+        except CacheUnavailableError:
+            self._abandon(refs, tokens)
 
     async def _write_past_redis(self, steps: _Steps[V, T]) -> Written[T]:
         """While Redis is away: commit, and answer when nobody believes a Redis that lacks it."""

@@ -17,6 +17,7 @@ from affix_server.storage.redis import cache, pending_tasks, publishing
 from affix_server.storage.redis.cache import TaskMarks
 from affix_server.storage.redis.task_cache import TaskCache
 from affix_server.storage.task_acceptor import TaskAcceptor
+from affix_server.storage.task_writing import TaskWriting
 from tests.resilience.mutations.in_servers import _nothing
 from tests.resilience.mutations.patching import Change, Mutation, edited, lua, replaced, sql
 from tests.resilience.scenarios import conditions, task_deletion, task_races, tasks
@@ -152,6 +153,14 @@ IN_POSTGRES = (
 )
 
 IN_SERVERS = (
+    Mutation(
+        "a task that cannot be changed is not looked at",
+        replaced(TaskWriting, "_show_why_not", _nothing()),
+        (
+            task_races.a_task_that_cannot_be_deleted_again_is_gone,
+            task_races.a_task_that_cannot_be_registered_again_is_there,
+        ),
+    ),
     Mutation(
         "tasks are not drained before their attachments",
         replaced(Drainer, "drain_all", _drain_keys_alone),

@@ -6,9 +6,9 @@ import asyncio
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
-from affix_server.domain import DeletedTask, Ref, TaskChanges, TextContent
+from affix_server.domain import DeletedTask, NewTask, Ref, TaskChanges, TextContent
 from affix_server.stores import Storage
-from tests.resilience.inside import interposed, pending_tasks, pending_writes, postgres_refused, task_table
+from tests.resilience.inside import interposed, pending_tasks, pending_writes, postgres_refused, task_cache, task_table
 from tests.resilience.scenarios.task_deletion import nothing_is_left
 from tests.resilience.world import NO_TASK, Pair, outcome, read
 
@@ -45,6 +45,37 @@ async def _race(world: Pair, ref: Ref, turn: int) -> str:
 
     answer, _ = await asyncio.gather(create(), delete())
     return answer
+
+
+async def a_task_that_cannot_be_deleted_again_is_gone(world: Pair) -> None:
+    """It was deleted a moment ago, and that is not in Redis yet; nor is what hung on it to be seen."""
+    (ref,) = await world.refs("note")
+    await world.put(ref, "x")
+    seen: list[str] = []
+
+    async def delete_again() -> None:
+        seen.append(await outcome(world.other.tasks.delete(ref.task_id, "b")))
+        seen.append(await outcome(world.other.tasks.get(ref.task_id)))
+        seen.append(await read(world.other, ref))
+
+    with interposed(task_cache(world.storage), "publish", before=delete_again):
+        await world.storage.tasks.delete(ref.task_id, "a")
+    assert seen == [NO_TASK, NO_TASK, NO_TASK]
+
+
+async def a_task_that_cannot_be_registered_again_is_there(world: Pair) -> None:
+    """It was registered a moment ago in the place of a deleted one, and only that is in Redis yet."""
+    (ref,) = await world.refs("note")
+    await world.storage.tasks.delete(ref.task_id, "a")
+    new, seen = NewTask(ref.task_id, "again", 50, "{}"), list[str]()
+
+    async def register_again() -> None:
+        seen.append(await outcome(world.other.tasks.create(new, "b")))
+        seen.append(await outcome(world.other.tasks.get(ref.task_id)))
+
+    with interposed(task_cache(world.storage), "publish", before=register_again):
+        await world.storage.tasks.create(new, "a")
+    assert seen == ["ConflictError", "done"]
 
 
 async def a_creation_is_published_after_its_task_is_gone(world: Pair) -> None:
