@@ -26,7 +26,7 @@ def _secrets(params: Mapping[str, Any]) -> Iterator[str]:
         elif name == "requests" and isinstance(value, list):
             for item in value:
                 yield from _secrets(item) if isinstance(item, Mapping) else ()
-        elif name in _STORED and isinstance(value, str) and len(value) >= _LEAST and value not in _TOLD:
+        elif name in _STORED and isinstance(value, str) and len(value) >= _LEAST and value.strip() not in _TOLD:
             yield value[:_MOST]
 
 

