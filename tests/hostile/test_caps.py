@@ -124,8 +124,9 @@ async def test_calls_over_both_wires_together(edge: Edge, held: Held) -> None:
 async def test_a_call_that_is_given_up_makes_room(edge: Edge, held: Held) -> None:
     stub: Any = TaskServiceStub(edge.channel)
     calls = [stub.GetTask(GetTaskRequest(id="t-none")) for _ in range(CALLS)]
-    for call in calls:
+    for _ in calls:  # in whatever order
         await held.begun.acquire()
+    for call in calls:
         call.cancel()
     held.let_go.set()
     # The server hears of it a moment later.

@@ -36,10 +36,10 @@ async def registered(tasks: Tasks) -> str:
 
 
 async def test_redis_tells_with_one_command(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    task_id = await registered(storage.tasks)
     # What other servers of the suite think of Redis, whose store other tests have frozen, is of no account here.
     monkeypatch.setattr(RedisWatch, "_join", lambda *_: None)
     await until(lambda: storage.trust.believed)
+    task_id = await registered(storage.tasks)
     about_it: list[Command] = []
     pipeline = RedisClient.pipeline
 
