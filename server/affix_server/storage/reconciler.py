@@ -13,7 +13,7 @@ from affix_server.errors import AffixError
 from affix_server.resilience import Circuit
 from affix_server.storage.drainer import Drainer
 from affix_server.storage.entries import TaskTombstone
-from affix_server.storage.events import task_deletion, task_event
+from affix_server.storage.events import task_event
 from affix_server.storage.limits import NO_LIMIT
 from affix_server.storage.postgres.attachments import AttachmentTable
 from affix_server.storage.postgres.database import Database
@@ -23,6 +23,7 @@ from affix_server.storage.redis.connection import Command
 from affix_server.storage.redis.intents import Intents, Trace
 from affix_server.storage.redis.publishing import Telling, announce
 from affix_server.storage.redis.task_cache import TaskCache
+from affix_server.storage.task_showing import show_task
 from affix_server.storage.trust import Trust
 from affix_server.times import now_ms
 
@@ -161,12 +162,10 @@ class Reconciler:
         row = await self._tasks.read(task_id)
         if row is None:
             return ()
-        if isinstance(row.task, TaskTombstone):
-            await self._task_cache.republish([(row.task, task_deletion(row.task, row.updated_by))])
-            await self._task_cache.expunge(task_id, await self._tasks.keys(task_id), row.task.revision)
+        was_behind = await show_task(self._task_cache, self._tasks, row)
+        if isinstance(row.task, TaskTombstone) or not was_behind:
             return ()
-        (was_behind,) = await self._task_cache.republish([(row.task, None)])
-        return announce(task_event("task.updated", row.task, row.updated_by)) if was_behind else ()
+        return announce(task_event("task.updated", row.task, row.updated_by))
 
     async def _measure(self) -> None:
         """Tell how much waits for Postgres, while it is away."""

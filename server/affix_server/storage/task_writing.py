@@ -21,6 +21,7 @@ from affix_server.storage.redis.intents import Begun, Intents
 from affix_server.storage.redis.publishing import Telling, announce
 from affix_server.storage.redis.task_cache import TaskCache
 from affix_server.storage.task_acceptor import Fault, TaskAcceptor
+from affix_server.storage.task_showing import show_task
 from affix_server.storage.trust import Trust
 
 V = TypeVar("V")
@@ -193,14 +194,10 @@ class TaskWriting:
 
     async def _show_why_not(self, refs: Sequence[Ref], tokens: Sequence[str]) -> None:
         """Make true for readers why nothing was written: what keeps it from happening may not have been published."""
-        task_id = refs[0].task_id
-        row = await self._table.read(task_id)
+        row = await self._table.read(refs[0].task_id)
         try:
-            if row is not None and isinstance(row.task, TaskTombstone):
-                await self._cache.republish([(row.task, task_deletion(row.task, row.updated_by))])
-                await self._cache.expunge(task_id, await self._table.keys(task_id), row.task.revision)
-            elif row is not None:
-                await self._cache.republish([(row.task, None)])
+            if row is not None:
+                await show_task(self._cache, self._table, row)
             await self._cache.run(self._ends(refs, tokens))
         except CacheUnavailableError:
             self._abandon(refs, tokens)
