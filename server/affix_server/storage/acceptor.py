@@ -16,7 +16,7 @@ from affix_server.errors import (
     TaskNotFoundError,
 )
 from affix_server.storage.conditions import require
-from affix_server.storage.entries import EXPIRY, Entry, Pending, TaskTombstone, Tombstone, Write, random_suffix
+from affix_server.storage.entries import Entry, Pending, TaskTombstone, Tombstone, Write, ending, random_suffix
 from affix_server.storage.events import attachment_event
 from affix_server.storage.postgres.database import Database
 from affix_server.storage.redis.intents import Begun
@@ -56,9 +56,8 @@ class Acceptor:
             seen = await self._pending.look(write.ref)
             if not may_follow(fault, begun, seen):
                 raise as_failure(fault)
-            in_the_way = self._has_expired(seen.entry) and not write.ends
-            ending = Write(write.ref, None, EXPIRY, ends=True)
-            kept = await self._keep(ending if in_the_way else write, seen, fault)
+            in_the_way = self._database.clock.has_expired(seen.entry) and not write.ends
+            kept = await self._keep(ending(write.ref) if in_the_way else write, seen, fault)
             if kept is not None and not in_the_way:
                 return kept
             if kept is not None:
@@ -69,7 +68,7 @@ class Acceptor:
         """Delete what is under a key, if Redis knows that it has expired."""
         async for _ in self.turns(fault):
             seen = await self._pending.look(ref)
-            if not self._has_expired(seen.entry) or await self._keep(Write(ref, None, EXPIRY, ends=True), seen, fault):
+            if not self._database.clock.has_expired(seen.entry) or await self._keep(ending(ref), seen, fault):
                 return
 
     async def _keep(self, write: Write, seen: Seen, fault: AffixError) -> Entry | None:
@@ -81,9 +80,6 @@ class Acceptor:
             return None
         self.observe(pending.entry.revision)
         return pending.entry
-
-    def _has_expired(self, entry: Entry | None) -> bool:
-        return isinstance(entry, Attachment) and self._database.clock.has_come(entry.expires_at)
 
     async def turns(self, fault: StorageUnavailableError | CircuitOpenError) -> AsyncGenerator[None]:
         """Give one turn after another to decide in; raises `fault` where nothing is accepted."""
@@ -120,7 +116,7 @@ class Acceptor:
             raise as_failure(fault)
         gone = isinstance(held, Tombstone) or (held is None and seen.denied)
         if write.content is None:
-            if gone or (write.ends and not self._has_expired(held)):
+            if gone or (write.ends and not self._database.clock.has_expired(held)):
                 raise AttachmentNotFoundError(ref.task_id, ref.key)
             if not isinstance(held, Attachment):
                 raise as_failure(fault)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeGuard
+
+from affix_server.domain import Attachment
 
 
 class Clock:
@@ -21,3 +24,11 @@ class Clock:
     def has_come(self, moment_ms: int | None) -> bool:
         """Tell whether a moment is past; None never comes."""
         return moment_ms is not None and moment_ms <= self.now_ms()
+
+    def lives(self, entry: object) -> TypeGuard[Attachment]:
+        """Tell whether something is an attachment: no tombstone, nor one that is still to be deleted."""
+        return isinstance(entry, Attachment) and not self.has_come(entry.expires_at)
+
+    def has_expired(self, entry: object) -> TypeGuard[Attachment]:
+        """Tell whether something is an attachment that is still to be deleted."""
+        return isinstance(entry, Attachment) and self.has_come(entry.expires_at)

@@ -54,6 +54,11 @@ class Write:
     ends: bool = False
 
 
+def ending(ref: Ref) -> Write:
+    """Return the deletion of what is under a key, if it has expired."""
+    return Write(ref, None, EXPIRY, ends=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Pending:
     """A write that only Redis has: what it left, who wrote it, and whether its identity is provisional.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from itertools import pairwise
-from typing import TypeGuard
 
 from affix_server.domain import Attachment, Page, Query, Ref, Summary
 from affix_server.errors import (
@@ -16,7 +15,7 @@ from affix_server.errors import (
 from affix_server.storage.clock import Clock
 from affix_server.storage.counts import Counts
 from affix_server.storage.drainer import Drainer
-from affix_server.storage.entries import Entry, TaskTombstone, Tombstone, TooLarge
+from affix_server.storage.entries import TaskTombstone, Tombstone, TooLarge
 from affix_server.storage.limits import NO_LIMIT, answer_budget, content_size, require_room
 from affix_server.storage.postgres.attachments import AttachmentTable, Row, Rows, SummaryRow
 from affix_server.storage.redis.cache import Cache, Found, TaskMarks
@@ -68,7 +67,7 @@ class AttachmentReading:
         """See storage.base.Attachments."""
         rows = await self._trust.redis_first(lambda: self._batch_get(refs), lambda: self._batch_get_past_redis(refs))
         if allow_missing:
-            return [row.entry if self._lives(row.entry) else None for row in rows]
+            return [row.entry if self._clock.lives(row.entry) else None for row in rows]
         return [self._existing(ref, row) for ref, row in zip(refs, rows, strict=True)]
 
     async def list(self, query: Query) -> Page:
@@ -83,7 +82,7 @@ class AttachmentReading:
         while entry is None and await self._loads.landed(ref):
             # A load that began before this call may have read what is out of date by now; what it filled in may not be.
             (entry,) = await self._cache.get((ref,))
-        if self._lives(entry):
+        if self._clock.lives(entry):
             self._counts.cache_hits += 1
             return entry
         if entry is not None:
@@ -136,7 +135,7 @@ class AttachmentReading:
         found = await self._cache.batch_get(distinct, budget // len(refs))
         rows = await self._complete(distinct, found, budget, "requests")
         for ref, row in rows.items():
-            gone = row.entry is not None and not self._lives(row.entry)
+            gone = row.entry is not None and not self._clock.lives(row.entry)
             if gone and row.task_exists and not await self._task_exists(ref):
                 rows[ref] = Row(task_exists=False, entry=None)
         return [rows[ref] for ref in refs]
@@ -243,10 +242,6 @@ class AttachmentReading:
     def _existing(self, ref: Ref, row: Row) -> Attachment:
         if not row.task_exists:
             raise TaskNotFoundError(ref.task_id)
-        if not self._lives(row.entry):
+        if not self._clock.lives(row.entry):
             raise AttachmentNotFoundError(ref.task_id, ref.key)
         return row.entry
-
-    def _lives(self, entry: Entry | None) -> TypeGuard[Attachment]:
-        """Tell whether there is an attachment: not a tombstone, nor one that is still to be deleted."""
-        return isinstance(entry, Attachment) and not self._clock.has_come(entry.expires_at)

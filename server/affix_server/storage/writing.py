@@ -11,7 +11,7 @@ from affix_server.errors import CircuitOpenError, StorageUnavailableError, TaskN
 from affix_server.storage.acceptor import Acceptor
 from affix_server.storage.conditions import conflict
 from affix_server.storage.drainer import Drainer
-from affix_server.storage.entries import EXPIRY, Entry, Write
+from affix_server.storage.entries import Entry, Write, ending
 from affix_server.storage.limits import NO_LIMIT
 from affix_server.storage.ongoing import Ongoing
 from affix_server.storage.postgres.attachments import AttachmentTable, Row
@@ -72,7 +72,7 @@ class AttachmentWriting:
 
     async def end(self, ref: Ref) -> bool:
         """Delete what is under a key, if it has expired; tell whether it was there. Raises StorageUnavailableError."""
-        return (await self.write(Write(ref, None, EXPIRY, ends=True))).entry is not None
+        return (await self.write(ending(ref))).entry is not None
 
     async def expired(self, most: int) -> Sequence[Ref]:
         """Return some of what has expired and is still to be deleted, the oldest first."""
@@ -80,7 +80,7 @@ class AttachmentWriting:
 
     async def end_all(self, refs: Sequence[Ref]) -> int:
         """Do the same for several, and return how many were there; what fails is left for the next time."""
-        done = await self.write_all([Write(ref, None, EXPIRY, ends=True) for ref in refs])
+        done = await self.write_all([ending(ref) for ref in refs])
         return sum(isinstance(one, Done) and one.entry is not None for one in done)
 
     async def _write(self, write: Write) -> Done:
@@ -129,7 +129,7 @@ class AttachmentWriting:
     async def _commit(self, write: Write) -> Row:
         """Step 2; what has expired and is in the way is ended first, with an event of its own."""
         while (row := await self._writer.commit(write)).expired:
-            await self._write(Write(write.ref, None, EXPIRY, ends=True))
+            await self._write(ending(write.ref))
         return row
 
     async def _publish(self, write: Write, row: Row, token: str) -> Done:

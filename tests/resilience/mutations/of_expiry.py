@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from affix_server.storage.acceptor import Acceptor
 from affix_server.storage.clock import Clock
 from affix_server.storage.expiry import Expiry
 from affix_server.storage.postgres import tasks
@@ -58,7 +57,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what has expired is written over without Postgres",
-        replaced(Acceptor, "_has_expired", lambda *_: False),
+        replaced(Clock, "has_expired", lambda *_: False),
         (expiry.without_postgres_it_is_gone_all_the_same,),
     ),
     Mutation(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from typing import TypeGuard, TypeVar
+from typing import TypeVar
 
 from affix_server.domain import (
     ALWAYS,
@@ -117,7 +117,7 @@ class RedisOnlyAttachments:
 
     async def _end(self, ref: Ref) -> bool:
         seen = await self._writes.look(ref)
-        if not isinstance(seen.entry, Attachment) or not self._clock.has_come(seen.entry.expires_at):
+        if not self._clock.has_expired(seen.entry):
             await self._writes.forget_expiry(ref)
             return False
         return await self._keep(_tombstone(seen, seen.entry), seen, EXPIRY)
@@ -125,14 +125,14 @@ class RedisOnlyAttachments:
     async def get(self, ref: Ref) -> Attachment:
         """See storage.base.Attachments."""
         (entry,) = await self._cache.get((ref,))
-        return entry if self._lives(entry) else await self._refuse(ref)
+        return entry if self._clock.lives(entry) else await self._refuse(ref)
 
     async def batch_get(self, refs: Sequence[Ref], *, allow_missing: bool = False) -> Sequence[Attachment | None]:
         """See storage.base.Attachments."""
         budget = answer_budget(self._max_message_bytes, len(refs))
         found = dict(zip(refs, await self._cache.batch_get(refs, budget // len(refs)), strict=True))
         whole = await self._fetch_large(found, budget, "requests")
-        there = {ref: one if self._lives(one) else None for ref, one in whole.items()}
+        there = {ref: one if self._clock.lives(one) else None for ref, one in whole.items()}
         if allow_missing:
             return [there[ref] for ref in refs]
         return [there[ref] or await self._refuse(ref) for ref in refs]
@@ -170,12 +170,9 @@ class RedisOnlyAttachments:
             seen = await self._writes.look(ref)
             if not isinstance(seen.task, Task):
                 raise TaskNotFoundError(ref.task_id)
-            if not isinstance(seen.entry, Attachment) or not self._clock.has_come(seen.entry.expires_at):
+            if not self._clock.has_expired(seen.entry):
                 return seen
             await self._keep(_tombstone(seen, seen.entry), seen, EXPIRY)
-
-    def _lives(self, entry: Found) -> TypeGuard[Attachment]:
-        return isinstance(entry, Attachment) and not self._clock.has_come(entry.expires_at)
 
     async def _keep(self, entry: Entry, seen: Seen, written_by: str) -> bool:
         change = attachment_event(entry, written_by, overwrites=isinstance(seen.entry, Attachment))
