@@ -15,7 +15,7 @@ from affix_cli.certificates import Certificates
 from affix_cli.connections import Bounds
 from affix_cli.failures import Failure
 from affix_cli.foreground import Announce, Operator, serve_until_stopped
-from affix_cli.settings import load
+from affix_cli.settings import load_with_stores
 from affix_cli.workers.parent import workers_at
 from affix_server.app import Server, open_server
 from affix_server.config import Settings
@@ -28,14 +28,7 @@ _log = structlog.get_logger()
 
 async def serve(workers: int | None) -> int:
     """Serve with the stores of the settings until a signal; return the exit code. Raises Failure."""
-    settings = load()
-    missing = [
-        name
-        for name, value in (("AFFIX_POSTGRES_DSN", settings.postgres_dsn), ("AFFIX_REDIS_URL", settings.redis_url))
-        if value is None
-    ]
-    if missing:
-        raise Failure(f"affix serve needs {' and '.join(missing)} (`affix up` brings its own stores)")
+    settings = load_with_stores("affix serve", " (`affix up` brings its own stores)")
     if workers is not None:
         settings = settings.model_copy(update={"workers": workers})
 

@@ -37,6 +37,19 @@ PREDICATES: dict[str, Callable[[dict[str, Any]], str]] = {
 }
 
 
+def load_with_stores(command: str, why: str) -> Settings:
+    """Read the settings of a command that needs both stores; `why` ends the line for one that is not named.
+
+    Raises Failure.
+    """
+    settings = load()
+    named = {"AFFIX_POSTGRES_DSN": settings.postgres_dsn, "AFFIX_REDIS_URL": settings.redis_url}
+    missing = [name for name, value in named.items() if value is None]
+    if missing:
+        raise Failure(f"{command} needs {' and '.join(missing)}{why}")
+    return settings
+
+
 def load() -> Settings:
     """Read the settings from the environment. Raises Failure with a line for each bad one."""
     try:

@@ -16,7 +16,7 @@ from affix_cli.metadata.moving import WAITS, Mover
 from affix_cli.metadata.progress import showing
 from affix_cli.metadata.report import Report
 from affix_cli.metadata.walking import RedisRegistry, Registry, StorageFailedError, storage_failures, walk
-from affix_cli.settings import load
+from affix_cli.settings import load_with_stores
 from affix_server.config import NO_POSTGRES, Settings
 from affix_server.errors import StartError
 from affix_server.stores import RedisOnlyStorage, Storage, open_redis_only, open_storage
@@ -54,14 +54,7 @@ async def migrate_metadata(*, apply: bool, as_json: bool, waits: Sequence[float]
 
 
 def _settings() -> Settings:
-    settings = load()
-    missing = [
-        name
-        for name, value in (("AFFIX_POSTGRES_DSN", settings.postgres_dsn), ("AFFIX_REDIS_URL", settings.redis_url))
-        if value is None
-    ]
-    if missing:
-        raise Failure(f"affix migrate-metadata needs {' and '.join(missing)}: the stores of the service")
+    settings = load_with_stores("affix migrate-metadata", ": the stores of the service")
     # What is only pending could be lost, and the metadata with it.
     return settings.model_copy(update={"when_postgres_down": "refuse"})
 
