@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import stat
 from pathlib import Path
 
 from affix_cli.checks.findings import Finding, ok, problem, warning
-from affix_cli.http import host_and_port
+from affix_cli.workers.ports import bound_alone
 from affix_server.config import Settings
 
 _LEAST_BYTES, _FEW_BYTES = 256 * 1024 * 1024, 2 * 1024 * 1024 * 1024
@@ -28,12 +27,8 @@ def look_at_ports(settings: Settings) -> list[Finding]:
 
 
 def _port(check: str, listen: str, variable: str) -> Finding:
-    host, port = host_and_port(listen)
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as tried:
-            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            tried.bind(address)
+        bound_alone(listen)
     except OSError as error:
         what = f"{listen} cannot be listened on: {(error.strerror or str(error)).lower()}"
         return problem(check, what, f"end what listens there (Affix itself, perhaps), or change {variable}")
