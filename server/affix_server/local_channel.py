@@ -144,6 +144,9 @@ class LocalChannel(grpc.aio.Channel):
     A stream from here ends when whoever waits for its next response is cancelled, or by `cancel`.
     """
 
+    # Requests are only read: what has the attributes of one will do.
+    takes_typed = True
+
     def __init__(self, handlers: Mapping[str, Handler]) -> None:
         """Serve handlers by path, `/package.Service/Method`."""
         self._handlers = handlers

@@ -14,27 +14,27 @@ from typing import Final
 from aiohttp import web
 from grpc.aio import AioRpcError, Channel
 from grpc_health.v1 import health_pb2
-from msgspec import Raw
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 
 from affix_shim.gateway import Caller, Gateway
-from affix_shim.jsonrpc import INVALID_REQUEST, MAX_BATCH, PARSE_ERROR, JsonRpcError, answer, error_answer
+from affix_shim.jsonrpc import INVALID_REQUEST, MAX_BATCH, PARSE_ERROR, JsonRpcError, error_answer
 from affix_shim.observing import CallObserver, HttpObserver
 from affix_shim.openrpc.discovery import Discovery
-from affix_shim.results import Result
+from affix_shim.posts import Posts, is_json
 from affix_shim.server_sent_events import ServerSentEvents
 from affix_shim.tracing import Spans
 from affix_shim.watches import Watches
 from affix_shim.websocket import WebSockets
 
 _JSON: Final = {"Content-Type": "application/json"}
-_ACCEPTED: Final = frozenset({"application/json", "application/json-rpc"})
 _MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 _READY_TIMEOUT_SECONDS: Final = 2.0
 # What the service calls its stores, for its health.
 _STORES: Final = ("postgres", "redis")
 # Set by whoever serves the application and is about to stop: it is not ready any more.
 LEAVING: Final = web.AppKey("LEAVING", asyncio.Event)
+# For whoever reads what is posted to /rpc from the wire without aiohttp.
+POSTS: Final = web.AppKey("POSTS", Posts)
 
 
 def make_app(
@@ -60,10 +60,12 @@ def make_app(
     calls the application's `shutdown` first: conversations and streams would not end by themselves.
     """
     registry = registry or CollectorRegistry()
-    app = web.Application(client_max_size=max_body_bytes, middlewares=[HttpObserver(registry, spans).middleware])
+    http = HttpObserver(registry, spans)
+    app = web.Application(client_max_size=max_body_bytes, middlewares=[http.middleware])
     app[LEAVING] = asyncio.Event()
     observer = CallObserver(registry, logs=log_calls)
     gateway = Gateway(channel, timeout_seconds=timeout_seconds, observer=observer, spans=spans, discovery=discovery)
+    app[POSTS] = posts = Posts(gateway, http, max_body_bytes, max_batch)
     watches = Watches(channel, observer=observer, spans=spans)
     sockets, streams = WebSockets(gateway, watches, max_body_bytes, max_batch), ServerSentEvents(watches)
 
@@ -72,7 +74,7 @@ def make_app(
         await sockets.close()
 
     app.on_shutdown.append(end_watches)
-    app.router.add_route("*", "/rpc", _Rpc(gateway, max_body_bytes, max_batch).handle)
+    app.router.add_route("*", "/rpc", _Rpc(posts, max_body_bytes).handle)
     app.router.add_get("/ws", sockets.handle)
     app.router.add_get("/events", streams.handle, allow_head=False)
     app.router.add_get("/healthz", _healthz)
@@ -84,16 +86,15 @@ def make_app(
 class _Rpc:
     """POST /rpc."""
 
-    def __init__(self, gateway: Gateway, max_body_bytes: int, max_batch: int) -> None:
-        self._gateway = gateway
+    def __init__(self, posts: Posts, max_body_bytes: int) -> None:
+        self._posts = posts
         self._max_body_bytes = max_body_bytes
-        self._max_batch = max_batch
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer one HTTP request: 200 with JSON, 204 without a body, or 405, 413, 415."""
         if request.method != "POST":
             return _refuse(HTTPStatus.METHOD_NOT_ALLOWED, "only POST is allowed here", Allow="POST")
-        if not _is_json(request.headers.get("Content-Type")):
+        if not is_json(request.headers.get("Content-Type")):
             return _refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Content-Type must be application/json")
         length = request.content_length
         if length is not None and length > self._max_body_bytes:
@@ -105,12 +106,7 @@ class _Rpc:
             return web.Response(body=error_answer(unread), headers=_JSON)
         if body is None:
             return self._too_large("more")
-        caller = Caller(request.headers, request.remote)
-
-        async def handle(method: str, params: Raw) -> Result | Raw:
-            return await self._gateway.call(method, params, caller)
-
-        answered = await answer(body, handle, self._max_batch)
+        answered = await self._posts.answer(body, Caller(request.headers, request.remote))
         if answered is None:
             return web.Response(status=HTTPStatus.NO_CONTENT)
         return web.Response(body=answered, headers=_JSON)
@@ -130,11 +126,6 @@ class _Rpc:
     def _too_large(self, actual: str) -> web.Response:
         limit = f"the body must be at most {self._max_body_bytes} bytes, not {actual}"
         return _refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, limit)
-
-
-def _is_json(content_type: str | None) -> bool:
-    """Whether a body may be read as JSON; without a Content-Type it may. Parameters do not matter (RFC 8259)."""
-    return content_type is None or content_type.partition(";")[0].strip().lower() in _ACCEPTED
 
 
 def _refuse(status: HTTPStatus, what: str, **headers: str) -> web.Response:

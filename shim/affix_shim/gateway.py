@@ -13,13 +13,14 @@ from msgspec import Raw
 from affix.v1.attachments_pb2 import BatchError
 from affix_shim.errors import Asked, Failed, method_not_found, needs_websocket, to_json_rpc
 from affix_shim.jsonrpc import JsonRpcError
-from affix_shim.methods import METHODS, NEED_WEBSOCKET, Stubs
+from affix_shim.methods import METHODS, NEED_WEBSOCKET, Method, Stubs
 from affix_shim.observing import CallObserver
 from affix_shim.openrpc.discovery import DISCOVER, Discovery
 from affix_shim.params import open_params
 from affix_shim.request_ids import REQUEST_ID, RULE, current, is_valid
 from affix_shim.results import Options, Result
 from affix_shim.tracing import Metadata, Spans
+from affix_shim.typed import Typed
 from affix_shim.violations import Violation, invalid_params
 
 # HTTP headers that travel on as gRPC metadata of the same name; the id of the request too, if need be a new one.
@@ -32,7 +33,7 @@ _FORWARDED_FOR: Final = "x-forwarded-for"
 class Caller:
     """Who calls, taken once from an HTTP request and good for a whole batch."""
 
-    __slots__ = ("metadata", "name", "violations")
+    __slots__ = ("_beside", "metadata", "name", "violations")
 
     def __init__(self, headers: Mapping[str, str], address: str | None) -> None:
         """Read the headers; gRPC metadata holds printable ASCII only, anything else is a violation.
@@ -50,11 +51,18 @@ class Caller:
         self.name = f"instance/{instance}" if 0 < len(instance) <= _MAX_NAME else f"address/{address or ''}"
         if REQUEST_ID in headers and not is_valid(headers[REQUEST_ID]):
             self.violations.append(Violation(REQUEST_ID, RULE))
-        if (request_id := current.get(None)) is not None:
-            found.append((REQUEST_ID, request_id))
         if address:
             found.append((_FORWARDED_FOR, address))
-        self.metadata = tuple(found)
+        self._beside = tuple(found)
+        request_id = current.get(None)
+        self.metadata = self._beside if request_id is None else ((REQUEST_ID, request_id), *self._beside)
+
+    def under(self, request_id: str) -> Caller:
+        """Return the same caller for another request with the same headers, which has this id."""
+        caller = object.__new__(Caller)
+        caller.name, caller.violations, caller._beside = self.name, self.violations, self._beside
+        caller.metadata = ((REQUEST_ID, request_id), *self._beside)
+        return caller
 
 
 class Printed(Protocol):
@@ -83,11 +91,13 @@ class Gateway:
         """
         stubs = Stubs(channel)
         self._bound = {name: (method, _traced(name, method.rpc(stubs), spans)) for name, method in METHODS.items()}
+        # A channel within this process may take what reads like a request in its place.
+        self._takes_typed: bool = getattr(channel, "takes_typed", False)
         self._timeout = timeout_seconds
         self._observer = observer
         self._discovery = discovery
 
-    async def call(self, name: str, text: Raw, caller: Caller) -> Result | Raw:
+    async def call(self, name: str, text: Raw, caller: Caller) -> Result | Raw | bytes:
         """Carry out a call with the parameters `text` (empty when absent). Raises JsonRpcError."""
         try:
             result = await self._call(name, text, caller)
@@ -100,30 +110,48 @@ class Gateway:
         self._observer.answered(name)
         return result
 
-    async def _call(self, name: str, text: Raw, caller: Caller) -> Result | Raw:
+    async def _call(self, name: str, text: Raw, caller: Caller) -> Result | Raw | bytes:
         bound = self._bound.get(name)
         if bound is None:
             if name == DISCOVER and self._discovery is not None:
                 return self._discovery.answer(text, caller.metadata, list(caller.violations))
             raise needs_websocket(name) if name in NEED_WEBSOCKET else method_not_found(name)
         method, rpc = bound
-        violations = list(caller.violations)
-        params = open_params(text, violations)
-        if params is None:
-            raise invalid_params(violations, {})
-        request = method.decode(params)
-        with_revision = method.has_revisions and params.boolean("withRevision")
-        params.close()
-        if violations:
-            raise invalid_params(violations, params.context())
+        typed = None if method.read is None or caller.violations else method.read(text)
+        request: Typed | Message
+        if typed is None:
+            request, with_revision = _request(method, text, caller)
+        else:
+            request = typed if self._takes_typed and typed.reads_like_request else typed.message()
+            with_revision = typed.with_revision
         try:
             response = await rpc(request, metadata=caller.metadata, timeout=self._timeout)
         except AioRpcError as error:
-            raise to_json_rpc(Failed.of(error), Asked(name, method.failure, params.context())) from error
+            raise to_json_rpc(Failed.of(error), Asked(name, method.failure, _names(text))) from error
         if isinstance(response, Message):
             return method.encode(response, Options(with_revision, partial(_item_error, name)))
         printed: Printed = response
-        return Raw(printed.printed(with_revision=with_revision))
+        return printed.printed(with_revision=with_revision)
+
+
+def _request(method: Method, text: Raw, caller: Caller) -> tuple[Message, bool]:
+    """Read the parameters one by one: the request, and whether revisions are wanted. Raises JsonRpcError."""
+    violations = list(caller.violations)
+    params = open_params(text, violations)
+    if params is None:
+        raise invalid_params(violations, {})
+    request = method.decode(params)
+    with_revision = method.has_revisions and params.boolean("withRevision")
+    params.close()
+    if violations:
+        raise invalid_params(violations, params.context())
+    return request, with_revision
+
+
+def _names(text: Raw) -> dict[str, str]:
+    """Give what the parameters name, which have been read before."""
+    params = open_params(text, [])
+    return {} if params is None else params.context()
 
 
 def _traced(name: str, rpc: Any, spans: Spans | None) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from typing import Final, Literal
 
 import structlog
 from msgspec import DecodeError, Raw, Struct, ValidationError
@@ -28,7 +28,7 @@ MAX_BATCH: Final = 100
 Handler = Callable[[str, Raw], Awaitable[object]]
 """Answer one call: method name and the text of `params` (empty when absent) to a result.
 
-The result is anything msgspec can encode. Raise JsonRpcError to answer with an error.
+The result is anything msgspec can encode, or bytes: its text. Raise JsonRpcError to answer with an error.
 """
 
 _NULL: Final = Raw(b"null")
@@ -46,8 +46,17 @@ class JsonRpcError(Exception):
         self.data = data
 
 
+class _Call(Struct, gc=False):
+    """A request object as nearly all are; what does not fit is looked at as an `_Envelope`."""
+
+    jsonrpc: Literal["2.0"]
+    method: str
+    params: Raw = Raw()
+    id: Raw = Raw()
+
+
 class _Envelope(Struct, gc=False):
-    """A request object; an absent member is an empty Raw. Members of other names are ignored."""
+    """An object that may be a request; an absent member is an empty Raw. Members of other names are ignored."""
 
     jsonrpc: Raw = Raw()
     method: Raw = Raw()
@@ -55,6 +64,7 @@ class _Envelope(Struct, gc=False):
     id: Raw = Raw()
 
 
+_call: Final = Decoder(_Call)
 _envelope: Final = Decoder(_Envelope)
 _any: Final = Decoder(Raw)
 _string: Final = Decoder(str)
@@ -104,20 +114,20 @@ async def answer(body: bytes, handle: Handler, max_batch: int = MAX_BATCH) -> by
         parsed = _parse(body, max_batch)
     except JsonRpcError as error:
         return error_answer(error)
-    if isinstance(parsed, _Envelope):
+    if not isinstance(parsed, list):
         return await _answer_one(parsed, handle)
     answers = [a for a in await asyncio.gather(*(_answer_item(item, handle) for item in parsed)) if a is not None]
     return b"[" + b",".join(answers) + b"]" if answers else None
 
 
-def _parse(body: bytes, max_batch: int) -> _Envelope | list[Raw]:
-    """Decode a request object, or the items of a batch, which are JSON but may be no requests."""
+def _parse(body: bytes, max_batch: int) -> _Call | _Envelope | list[Raw]:
+    """Decode an object, or the items of a batch, which are JSON but may be no requests."""
     try:
         if not body.isascii():
             body.decode()  # msgspec does not look for invalid UTF-8 inside strings it passes over
         # Most bodies are one object, so the type is found out by trying.
         try:
-            return _envelope.decode(body)
+            return _object(body)
         except ValidationError:
             pass
         try:
@@ -137,6 +147,14 @@ def _parse(body: bytes, max_batch: int) -> _Envelope | list[Raw]:
     raise _invalid_request(f"a batch must hold 1 to {max_batch} requests, not {actual}")
 
 
+def _object(text: bytes | Raw) -> _Call | _Envelope:
+    """Decode a request object, or what may be one. Raises ValidationError when it is no object."""
+    try:
+        return _call.decode(text)
+    except ValidationError:
+        return _envelope.decode(text)
+
+
 def _syntax(error: DecodeError) -> str:
     """Say what is wrong with the JSON; msgspec calls a lone surrogate truncated too."""
     text = str(error).removeprefix("JSON is malformed: ")
@@ -149,22 +167,25 @@ def _invalid_request(what: str) -> JsonRpcError:
 
 async def _answer_item(item: Raw, handle: Handler) -> bytes | None:
     try:
-        envelope = _envelope.decode(item)
+        called = _object(item)
     except ValidationError:
         return error_answer(_invalid_request(f"a request must be an object, not {kind(item)}"))
-    return await _answer_one(envelope, handle)
+    return await _answer_one(called, handle)
 
 
-async def _answer_one(envelope: _Envelope, handle: Handler) -> bytes | None:
+async def _answer_one(called: _Call | _Envelope, handle: Handler) -> bytes | None:
     """Answer a request object; None for a notification, whatever becomes of it."""
-    id_ = envelope.id
+    id_ = called.id
     try:
-        method = _check(envelope)
+        method = _check(called)
     except JsonRpcError as error:  # not a Request, so not a notification either: always answered
         return error_answer(error, id_ if _is_id(id_) else _NULL)
     try:
-        result = await handle(method, envelope.params)
-        return _encode({"jsonrpc": "2.0", "result": result, "id": id_}) if len(id_) else None
+        result = await handle(method, called.params)
+        if not len(id_):
+            return None
+        text = result if isinstance(result, bytes) else _encode(result)
+        return b"".join((b'{"jsonrpc":"2.0","result":', text, b',"id":', id_, b"}"))
     except JsonRpcError as error:
         failure = error
     except Exception:  # noqa: BLE001  # whatever our fault is, the caller gets an answer and the log the rest
@@ -173,10 +194,12 @@ async def _answer_one(envelope: _Envelope, handle: Handler) -> bytes | None:
     return error_answer(failure, id_) if len(id_) else None
 
 
-def _check(envelope: _Envelope) -> str:
+def _check(envelope: _Call | _Envelope) -> str:
     """Give the method's name. Raises JsonRpcError (-32600) when the object is no Request."""
     if len(envelope.id) and not _is_id(envelope.id):
         raise _invalid_request(f"id must be a string, a number or null, not {kind(envelope.id)}")
+    if isinstance(envelope, _Call):
+        return envelope.method
     if _text_of(envelope.jsonrpc) != "2.0":
         raise _invalid_request('jsonrpc must be "2.0"')
     method = _text_of(envelope.method)

@@ -11,12 +11,14 @@ from typing import Any, Final
 
 from google.protobuf.message import Message
 from grpc.aio import Channel, UnaryUnaryMultiCallable
+from msgspec import Raw
 
 from affix.v1.attachments_pb2_grpc import AttachmentServiceStub
 from affix.v1.tasks_pb2_grpc import TaskServiceStub
-from affix_shim import requests, results
+from affix_shim import requests, results, typed
 from affix_shim.params import Params
 from affix_shim.results import Options, Result
+from affix_shim.typed import Typed
 
 
 class Stubs:
@@ -32,7 +34,8 @@ class Stubs:
 class Method:
     """How a JSON-RPC method is carried out; `failure` is what it is called when it fails.
 
-    `has_revisions` says that its result has some, for callers that ask.
+    `has_revisions` says that its result has some, for callers that ask. `read` takes parameters in one step, where it
+    is sure of them.
     """
 
     rpc: Callable[[Stubs], UnaryUnaryMultiCallable[Any, Any]]
@@ -40,6 +43,7 @@ class Method:
     encode: Callable[[Any, Options], Result]
     failure: str
     has_revisions: bool = False
+    read: Callable[[Raw], Typed | None] | None = None
 
 
 SUBSCRIBE: Final = "task.subscribe"
@@ -54,6 +58,7 @@ METHODS: Final = {
         encode=results.create_attachment,
         failure="Failed to store attachment",
         has_revisions=True,
+        read=typed.read_create,
     ),
     "task.get_attachment": Method(
         rpc=lambda stubs: stubs.attachments.GetAttachment,
@@ -61,6 +66,7 @@ METHODS: Final = {
         encode=results.get_attachment,
         failure="Failed to retrieve attachment",
         has_revisions=True,
+        read=typed.read_get,
     ),
     "task.list_attachments": Method(
         rpc=lambda stubs: stubs.attachments.ListAttachments,
@@ -68,6 +74,7 @@ METHODS: Final = {
         encode=results.list_attachments,
         failure="Failed to retrieve attachments",
         has_revisions=True,
+        read=typed.read_list,
     ),
     "task.delete_attachment": Method(
         rpc=lambda stubs: stubs.attachments.DeleteAttachment,
@@ -82,6 +89,7 @@ METHODS: Final = {
         encode=results.batch_get_attachments,
         failure="Failed to retrieve attachments",
         has_revisions=True,
+        read=typed.read_batch_get,
     ),
     "task.create_attachments_batch": Method(
         rpc=lambda stubs: stubs.attachments.BatchCreateAttachments,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from http import HTTPStatus
 from typing import Final
@@ -12,14 +12,14 @@ from typing import Final
 import structlog
 from aiohttp import web
 from grpc.aio import AioRpcError
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry
 
+from affix_shim.counting import Counts, Timings
 from affix_shim.errors import is_explained
 from affix_shim.jsonrpc import INTERNAL_ERROR, METHOD_NOT_FOUND, JsonRpcError
 from affix_shim.request_ids import REQUEST_ID, RequestIds, current
 from affix_shim.tracing import Spans
 
-_BOUNDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 # What lasts as long as it is wanted is counted when it begins to answer, and not timed.
 _LASTING: Final = frozenset({"/ws", "/events"})
 
@@ -47,33 +47,23 @@ class HttpObserver:
     def __init__(self, registry: CollectorRegistry, spans: Spans | None) -> None:
         """Put the metrics into `registry`; without `spans` nothing is traced."""
         self._spans = spans
-        self._ids = RequestIds()
-        self._requests = Counter(
-            "affix_http_requests", "HTTP requests answered, by path and status", ["path", "status"], registry=registry
+        self.ids = RequestIds()
+        self._requests = Counts(
+            "affix_http_requests", "HTTP requests answered, by path and status", ("path", "status"), registry
         )
-        self._seconds = Histogram(
-            "affix_http_request_seconds",
-            "Time from an HTTP request to its answer",
-            ["path"],
-            buckets=_BOUNDS,
-            registry=registry,
+        self._seconds = Timings(
+            "affix_http_request_seconds", "Time from an HTTP request to its answer", "path", registry
         )
-        # Asking prometheus_client for a metric by its labels costs more than counting.
-        self._answered: dict[tuple[str, int], Counter] = {}
-        self._timers: dict[str, Histogram] = {}
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         """Answer by `handler`, with the id of the request in the answer."""
         begun = time.perf_counter()
-        request_id = self._ids.of(request.headers)
+        request_id = self.ids.of(request.headers)
         token = current.set(request_id)
         path, status = _path(request), _FAULT
-        span = _NO_SPAN
-        if self._spans is not None and path not in _FOR_OPERATORS:
-            span = self._spans.http(request.method, path, request.headers)
         try:
-            with span as ended:
+            with self.span(request.method, path, request.headers) as ended:
                 try:
                     response = await handler(request)
                     status = response.status
@@ -88,21 +78,22 @@ class HttpObserver:
                     ended(status)
         finally:
             current.reset(token)
-            self._count(path, status, time.perf_counter() - begun)
+            self.count(path, status, time.perf_counter() - begun)
         if not response.prepared:
             response.headers[REQUEST_ID] = request_id
         return response
 
-    def _count(self, path: str, status: int, seconds: float) -> None:
-        answered = self._answered.get((path, status))
-        if answered is None:
-            answered = self._answered[path, status] = self._requests.labels(path, str(status))
-        answered.inc()
+    def span(self, method: str, path: str, headers: Mapping[str, str]) -> AbstractContextManager[Callable[[int], None]]:
+        """Make the span of a request, if it is to have one; call what it gives with the status."""
+        if self._spans is None or path in _FOR_OPERATORS:
+            return _NO_SPAN
+        return self._spans.http(method, path, headers)
+
+    def count(self, path: str, status: int, seconds: float) -> None:
+        """Count and time an answer."""
+        self._requests.add(path, status)
         if path not in _LASTING:
-            timer = self._timers.get(path)
-            if timer is None:
-                timer = self._timers[path] = self._seconds.labels(path)
-            timer.observe(seconds)
+            self._seconds.observe(path, seconds)
 
 
 class CallObserver:
@@ -110,27 +101,26 @@ class CallObserver:
 
     def __init__(self, registry: CollectorRegistry, *, logs: bool) -> None:
         """Put the metrics into `registry`; `logs` is whether to log calls at all."""
-        self._calls = Counter(
+        self._calls = Counts(
             "affix_jsonrpc_calls",
             "JSON-RPC calls answered, by method and error code, 0 for a result",
-            ["method", "code"],
-            registry=registry,
+            ("method", "code"),
+            registry,
         )
         self._logs = logs
-        self._answered: dict[tuple[str, int], Counter] = {}
 
     def answered(self, method: str) -> None:
         """Count a result."""
-        self._count(method, 0)
+        self._calls.add(method, 0)
 
     def crashed(self, method: str) -> None:
         """Count a fault of ours, which is logged with its traceback where it is answered."""
-        self._count(method, INTERNAL_ERROR)
+        self._calls.add(method, INTERNAL_ERROR)
 
     def failed(self, method: str, error: JsonRpcError, caller: str) -> None:
         """Count an error, and log it if it was not the service that said so: that has logged it itself."""
         known = method if error.code != METHOD_NOT_FOUND else "unknown"
-        self._count(known, error.code)
+        self._calls.add(known, error.code)
         cause = error.__cause__
         if not self._logs or (isinstance(cause, AioRpcError) and is_explained(cause)):
             return
@@ -140,12 +130,6 @@ class CallObserver:
             _log.info("call", **line)
         else:
             _log.warning("call", **line)
-
-    def _count(self, method: str, code: int) -> None:
-        answered = self._answered.get((method, code))
-        if answered is None:
-            answered = self._answered[method, code] = self._calls.labels(method, str(code))
-        answered.inc()
 
 
 def _path(request: web.Request) -> str:

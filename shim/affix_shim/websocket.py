@@ -115,7 +115,7 @@ class _Conversation:
     async def _answer(self, body: bytes) -> None:
         begun: dict[str, Watch] = {}
 
-        async def handle(method: str, params: Raw) -> Result | Raw:
+        async def handle(method: str, params: Raw) -> Result | Raw | bytes:
             if method == SUBSCRIBE:
                 return await self._subscribe(params, begun)
             if method == UNSUBSCRIBE:
