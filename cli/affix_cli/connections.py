@@ -13,11 +13,14 @@ from typing import cast
 
 from aiohttp import web
 
+from affix_cli.direct import Direct, Heading
+from affix_cli.guarded import Guard
+from affix_cli.heads import Heads
+from affix_cli.sending import Sending
+from affix_shim.app import LEAVING, POSTS
 from affix_shim.errors import RATE_LIMITED
 from affix_shim.jsonrpc import JsonRpcError, error_answer
 
-# Each is a round of the loop at least; a request that has arrived is begun within three.
-_LOOKS, _LOOK_AGAIN_SECONDS = 5, 0.02
 _LINGER_SECONDS = 10.0
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -38,8 +41,33 @@ class Bounds:
     unsent_bytes: int = 1024 * 1024 * 1024
 
 
+class InFlight:
+    """How many requests are being answered."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._count = 0
+        self._none: asyncio.Event | None = None
+
+    def begin(self) -> None:
+        """Count one more."""
+        self._count += 1
+
+    def end(self) -> None:
+        """Count one less."""
+        self._count -= 1
+        if self._none is not None and not self._count:
+            self._none.set()
+
+    async def over(self) -> None:
+        """Wait until there is none."""
+        if self._count:
+            self._none = asyncio.Event()
+            await self._none.wait()
+
+
 class Connections:
-    """Makes the protocol of each connection of an application: aiohttp's, guarded.
+    """Makes the protocol of each connection of an application: at first our own, then aiohttp's, guarded.
 
     `server` is to be set before the first one, to what makes aiohttp's.
     """
@@ -50,15 +78,26 @@ class Connections:
         self.bounds = bounds
         app.middlewares.append(self._watch)
         self.loop = asyncio.get_running_loop()
+        self.posts, self.leaving, self.heads = app[POSTS], app[LEAVING], Heads()
+        self.print_head = Heading(self.leaving).print
+        self.in_flight = InFlight()
+        self.direct: set[Direct] = set()
+        self._gone: asyncio.Event | None = None
         self.open: dict[asyncio.BaseProtocol, Guard] = {}
         self.refused: set[Refused] = set()
-        self.stalled: set[Guard] = set()
+        self.stalled: set[Sending] = set()
 
     def __call__(self) -> asyncio.Protocol:
         """Return the protocol of a connection that was accepted."""
-        count = len(self.open) + 1
+        count = len(self.direct) + len(self.open) + 1
         if count > self.bounds.connections:
             return Refused(self, count)
+        direct = Direct(self)
+        self.direct.add(direct)
+        return direct
+
+    def guarded(self) -> Guard:
+        """Return the protocol of a connection that aiohttp is to serve."""
         if self.server is None:
             raise RuntimeError("there is no server yet")
         guard = Guard(self, cast("asyncio.Protocol", self.server()))
@@ -71,12 +110,16 @@ class Connections:
         if guard is None:
             raise ConnectionResetError("the client has gone")
         guard.begin(request)
+        self.in_flight.begin()
         try:
             response = await handler(request)
             if not request.content.is_eof():
                 await self._linger(request, response)
+            if self.leaving.is_set():
+                response.force_close()
             return response
         finally:
+            self.in_flight.end()
             guard.end()
 
     async def _linger(self, request: web.Request, response: web.StreamResponse) -> None:
@@ -99,133 +142,27 @@ class Connections:
         return sum(guard.unsent() for guard in self.stalled)
 
     def close_refused(self) -> None:
-        """Close those that were refused and have not gone yet; the others are aiohttp's to close."""
+        """Close those that were refused and have not gone yet."""
         for refused in tuple(self.refused):
             refused.close()
 
+    def forget(self, direct: Direct) -> None:
+        """Take note that a connection is gone, or aiohttp's."""
+        self.direct.discard(direct)
+        if self._gone is not None and not self.direct:
+            self._gone.set()
 
-class Guard(asyncio.Protocol):
-    """aiohttp's protocol, with an eye on how long the client stands still."""
-
-    def __init__(self, connections: Connections, inner: asyncio.Protocol) -> None:
-        """Pass everything on to `inner`."""
-        self.inner = inner
-        self._connections = connections
-        self._transport: asyncio.Transport | None = None
-        self._request: web.Request | None = None
-        self._receiving: asyncio.TimerHandle | None = None
-        self._sending: asyncio.TimerHandle | None = None
-        self._heard = 0.0
-        self._unsent = 0
-        self._looks = 0
-
-    def begin(self, request: web.Request) -> None:
-        """Note that the headers of a request are whole."""
-        self._request = request
-        self._stop_receiving()
-        if not request.content.is_eof():
-            self._expect()
-
-    def end(self) -> None:
-        """Note that a request is answered; the next may be long in coming."""
-        self._request = None
-        self._stop_receiving()
-
-    def unsent(self) -> int:
-        """Return how many bytes wait for the client."""
-        return 0 if self._transport is None else self._transport.get_write_buffer_size()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Expect a request (asyncio.Protocol)."""
-        self._transport = cast("asyncio.Transport", transport)
-        self.inner.connection_made(transport)
-        self._expect()
-
-    def data_received(self, data: bytes) -> None:
-        """Pass data on; the first of a request starts its time (asyncio.Protocol)."""
-        self._heard = self._connections.loop.time()
-        if self._request is None and self._receiving is None:
-            self._expect()
-        self.inner.data_received(data)
-
-    def eof_received(self) -> bool | None:
-        """Pass it on (asyncio.Protocol)."""
-        return self.inner.eof_received()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection (asyncio.Protocol)."""
-        self._stop_receiving()
-        self._stop_sending()
-        self._connections.open.pop(self.inner, None)
-        self.inner.connection_lost(exc)
-        self._transport = None
-
-    def pause_writing(self) -> None:
-        """Note that the client takes its answer more slowly than it comes (asyncio.Protocol)."""
-        self.inner.pause_writing()
-        self._connections.stalled.add(self)
-        if self._connections.unsent() > self._connections.bounds.unsent_bytes:
-            self._abort()
-            return
-        self._watch_sending()
-
-    def resume_writing(self) -> None:
-        """Note that it has caught up (asyncio.Protocol)."""
-        self._stop_sending()
-        self.inner.resume_writing()
-
-    def _expect(self) -> None:
-        self._heard = self._connections.loop.time()
-        self._looks = 0
-        seconds = self._connections.bounds.receive_seconds
-        self._receiving = self._connections.loop.call_later(seconds, self._look_for_request)
-
-    def _look_for_request(self) -> None:
-        if self._looks < _LOOKS:
-            # If it was us who stood still, what has arrived meanwhile is read, and taken up, before the last look.
-            self._looks += 1
-            self._receiving = self._connections.loop.call_later(_LOOK_AGAIN_SECONDS, self._look_for_request)
-            return
-        if self._request is None:
-            self._abort()  # headers have their time as a whole, or they could be sent a byte at a time
-            return
-        self._receiving = None
-        if self._request.content.is_eof():
-            return
-        silent = self._connections.loop.time() - self._heard
-        left = self._connections.bounds.receive_seconds - silent
-        if left <= 0:
-            self._abort()
-        else:
-            self._looks = 0
-            self._receiving = self._connections.loop.call_later(left, self._look_for_request)
-
-    def _watch_sending(self) -> None:
-        self._unsent = self.unsent()
-        self._sending = self._connections.loop.call_later(self._connections.bounds.send_seconds, self._look_at_sending)
-
-    def _look_at_sending(self) -> None:
-        if self.unsent() >= self._unsent:
-            self._abort()
-        else:
-            self._watch_sending()
-
-    def _abort(self) -> None:
-        self._stop_receiving()
-        self._stop_sending()
-        if self._transport is not None:
-            self._transport.abort()
-
-    def _stop_receiving(self) -> None:
-        if self._receiving is not None:
-            self._receiving.cancel()
-            self._receiving = None
-
-    def _stop_sending(self) -> None:
-        self._connections.stalled.discard(self)
-        if self._sending is not None:
-            self._sending.cancel()
-            self._sending = None
+    async def close(self, seconds: float) -> None:
+        """Close those that are not aiohttp's, which have so long to send what they have answered."""
+        for direct in tuple(self.direct):
+            direct.close_idle()
+        if self.direct:
+            self._gone = asyncio.Event()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._gone.wait()
+        for direct in tuple(self.direct):
+            direct.give_up()
 
 
 class Refused(asyncio.Protocol):

@@ -6,24 +6,21 @@ import asyncio
 import os
 import re
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from aiohttp import web
 
 from affix_cli.certificates import Certificates
-from affix_cli.connections import Bounds, Connections
+from affix_cli.connections import Bounds, Connections, InFlight
+from affix_cli.direct import KEEPALIVE_SECONDS
 from affix_cli.failures import Failure
 from affix_shim.app import LEAVING
 
 MAX_PORT = 65535
 BACKLOG = 1024
-# Longer than a client or a proxy before it keeps a connection that is idle, which it would use in vain.
-KEEPALIVE_SECONDS = 75.0
 WRITE_SECONDS = 1.0  # for answers that are made but not yet sent
 LINGER_SECONDS = 0.1  # for requests that were sent before their senders could know
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def host_and_port(listen: str) -> tuple[str, int]:
@@ -37,14 +34,11 @@ def host_and_port(listen: str) -> tuple[str, int]:
 class Site:
     """An application that is served, at `address`."""
 
-    def __init__(self, app: web.Application) -> None:
+    def __init__(self, app: web.Application, in_flight: InFlight) -> None:
         """Made by `serving`."""
         self.address = ""
         self._leaving = app[LEAVING]
-        self._in_flight = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
-        app.middlewares.append(self._count)
+        self._in_flight = in_flight
 
     def leave(self) -> None:
         """Be ready no more, and end each connection with its next answer; all is still answered."""
@@ -59,21 +53,7 @@ class Site:
         await asyncio.sleep(min(LINGER_SECONDS, seconds))
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._idle.wait()
-
-    @web.middleware
-    async def _count(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        self._in_flight += 1
-        self._idle.clear()
-        try:
-            response = await handler(request)
-            if self._leaving.is_set():
-                response.force_close()
-            return response
-        finally:
-            self._in_flight -= 1
-            if not self._in_flight:
-                self._idle.set()
+                await self._in_flight.over()
 
 
 @asynccontextmanager
@@ -102,7 +82,8 @@ async def serving(
         keepalive_timeout=KEEPALIVE_SECONDS,
         lingering_time=0,
     )
-    connections, site = Connections(app, bounds), Site(app)
+    connections = Connections(app, bounds)
+    site = Site(app, connections.in_flight)
     await runner.setup()
     connections.server = runner.server
     tls = None if certificates is None else certificates.http()
@@ -134,5 +115,6 @@ async def serving(
             connections.close_refused()
             await app.shutdown()  # what would go on for ever ends; the runner does this too late
             await site.finished(grace_seconds)
+            await connections.close(WRITE_SECONDS)
     finally:
         await runner.cleanup()

@@ -27,7 +27,7 @@ _LASTING: Final = frozenset({"/ws", "/events"})
 _FOR_OPERATORS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 # What is counted when there is no answer: a fault of ours, a client that has gone.
 _FAULT: Final = int(HTTPStatus.INTERNAL_SERVER_ERROR)
-_LEFT: Final = 499
+LEFT: Final = 499
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -72,7 +72,7 @@ class HttpObserver:
                     refusal.headers[REQUEST_ID] = request_id
                     raise
                 except asyncio.CancelledError:
-                    status = _LEFT
+                    status = LEFT
                     raise
                 finally:
                     ended(status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -11,7 +12,7 @@ from msgspec import Raw
 
 from affix_shim.gateway import Caller, Gateway
 from affix_shim.jsonrpc import answer
-from affix_shim.observing import HttpObserver
+from affix_shim.observing import LEFT, HttpObserver
 from affix_shim.request_ids import current
 from affix_shim.results import Result
 
@@ -64,6 +65,9 @@ class Posts:
                 try:
                     answered = await self.answer(body, caller.under(request_id))
                     status = _OK if answered is not None else _NO_CONTENT
+                except asyncio.CancelledError:
+                    status = LEFT
+                    raise
                 finally:
                     ended(status)
         finally:
