@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import structlog
 import typer
 
-from affix_cli import __version__, certificates, garbage, guard, http, logs, metrics, ready, tracing
+from affix_cli import __version__, certificates, guard, http, logs, memory, metrics, ready, tracing
 from affix_cli.addresses import Addresses
 from affix_cli.certificates import Certificates
 from affix_cli.connections import Bounds
@@ -90,7 +90,7 @@ async def both_wires(settings: Settings, telling: metrics.Telling = metrics.alon
             certificates=shown,
             share_port=settings.workers > 1,
         ) as site:
-            garbage.settle()
+            memory.settle()
             yield Addresses(server.grpc_address, site.address)
             server.unready()
             site.leave()

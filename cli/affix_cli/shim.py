@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import structlog
 import typer
 
-from affix_cli import __version__, garbage, guard, http, logs, metrics, ready, tracing
+from affix_cli import __version__, guard, http, logs, memory, metrics, ready, tracing
 from affix_cli.certificates import Certificates, Files
 from affix_cli.connections import Bounds
 from affix_cli.failures import Failure
@@ -104,7 +104,7 @@ async def _service(target: Target, serving: Serving) -> AsyncIterator[str]:
         async with http.serving(
             app, serving.listen, grace_seconds=serving.drain_seconds, bounds=serving.bounds, certificates=shown
         ) as site:
-            garbage.settle()
+            memory.settle()
             yield site.address
             site.leave()
             await asyncio.sleep(serving.drain_pause_seconds)

@@ -14,7 +14,7 @@ import pytest
 
 from affix_cli.embedded import EmbeddedPostgres, EmbeddedValkey
 from tests.harness.grpc_wire import OPTIONS, GrpcWire
-from tests.harness.service import migrate, serving
+from tests.harness.service import Service, migrate, serving
 from tests.work.counting import RoundTrips
 
 # How asyncpg leaves a connection clean for the next who takes it from the pool.
@@ -30,7 +30,7 @@ class Counted:
     """A server on stores that count; the database is its own."""
 
     wire: GrpcWire
-    url: str
+    service: Service
     trips: RoundTrips
     database: asyncpg.Connection
 
@@ -67,7 +67,7 @@ async def counted(
             serving(settings, folder / "work-serve.log") as service,
             grpc.aio.insecure_channel(service.grpc_address, options=OPTIONS) as channel,
         ):
-            yield Counted(GrpcWire(channel), service.url, trips, database)
+            yield Counted(GrpcWire(channel), service, trips, database)
     await database.close()
 
 
