@@ -1,10 +1,16 @@
-"""Attachments: what they are, and what may be asked of them."""
+"""Attachments: what they are, and what may be asked of them.
+
+What a read makes a hundred of is a msgspec.Struct: to make one takes a tenth of the time that a frozen dataclass takes
+(docs/decisions/0033-what-a-read-may-cost.md).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, NamedTuple
+
+from msgspec import Struct
 
 
 class AttachmentType(StrEnum):
@@ -17,40 +23,35 @@ class AttachmentType(StrEnum):
     BINARY = "binary"
 
 
-@dataclass(frozen=True, slots=True)
-class JsonContent:
+class JsonContent(Struct, frozen=True, gc=False):
     """A JSON value as its text, never re-printed."""
 
     value: str
     type: ClassVar = AttachmentType.JSON
 
 
-@dataclass(frozen=True, slots=True)
-class MarkdownContent:
+class MarkdownContent(Struct, frozen=True, gc=False):
     """A markdown document."""
 
     content: str
     type: ClassVar = AttachmentType.MARKDOWN
 
 
-@dataclass(frozen=True, slots=True)
-class TextContent:
+class TextContent(Struct, frozen=True, gc=False):
     """Plain text."""
 
     content: str
     type: ClassVar = AttachmentType.TEXT
 
 
-@dataclass(frozen=True, slots=True)
-class UrlContent:
+class UrlContent(Struct, frozen=True, gc=False):
     """A link."""
 
     url: str
     type: ClassVar = AttachmentType.URL
 
 
-@dataclass(frozen=True, slots=True)
-class BinaryContent:
+class BinaryContent(Struct, frozen=True, gc=False):
     """A reference to binary data kept elsewhere; `size` in bytes, if known."""
 
     mime_type: str
@@ -68,8 +69,7 @@ class Ref(NamedTuple):
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Attachment:
+class Attachment(Struct, frozen=True, gc=False):
     """An attachment as it is stored."""
 
     id: str
@@ -92,8 +92,7 @@ class Attachment:
         return self.expires_at is not None and self.expires_at <= now_ms
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(Struct, frozen=True, gc=False):
     """Everything of an attachment but its content, and how many bytes of UTF-8 that has."""
 
     id: str
@@ -177,8 +176,7 @@ class Deleted:
     pending: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(Struct, frozen=True):
     """Which page of which list of a task's attachments; ordered by (created_at, key).
 
     `summaries` asks for everything but the contents.
@@ -193,8 +191,7 @@ class Query:
     summaries: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     """A page of a task's attachments, or of their summaries, in the order asked for.
 
     `degraded` marks the empty page that stands in when no store can answer.

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter
 
 from affix_server.domain import Attachment, Query, Ref, Summary
-from affix_server.storage.entries import Entry, IndexLine, TooLarge
+from affix_server.storage.entries import Entry, IndexLine, Tombstone, TooLarge
 from affix_server.storage.limits import NO_CONTENTS
 from affix_server.storage.redis import names
 from affix_server.storage.redis.client import RedisClient, Script, accept, is_wrong_type
 from affix_server.storage.redis.connection import Command, Reply
-from affix_server.storage.redis.hashes import CorruptEntryError, parse_entry, parse_summary
+from affix_server.storage.redis.hashes import (
+    DELETED,
+    READ,
+    CorruptEntryError,
+    parse_entry,
+    parse_read,
+    parse_summary,
+    parse_values,
+)
 from affix_server.storage.redis.publishing import (
     BEGIN,
     DROP,
@@ -32,7 +42,7 @@ from affix_server.storage.redis.publishing import (
 )
 from affix_server.storage.revisions import Revisions
 
-ENTRIES, PAGE = Script("entries"), Script("page")
+ENTRIES, PAGE = Script("_read", "entries"), Script("_read", "page")
 INDEX_BEGIN, INDEX_LOAD, FORGET = Script("index_begin"), Script("index_load"), Script("forget")
 OVERTAKE = Script("overtake")
 SCRIPTS = (BEGIN, LEASE, RELEASE, PUT, DROP, ENTRIES, PAGE, INDEX_BEGIN, INDEX_LOAD, FORGET, OVERTAKE)
@@ -40,6 +50,8 @@ SCRIPTS = (BEGIN, LEASE, RELEASE, PUT, DROP, ENTRIES, PAGE, INDEX_BEGIN, INDEX_L
 # An index is built in one go by one request; what a dead builder left goes away by itself.
 BUILDING_TTL_SECONDS = 60
 _SCAN_AT_ONCE = 500
+
+F = TypeVar("F")
 
 Found = Entry | Summary | TooLarge | None
 
@@ -120,22 +132,27 @@ class Cache:
         replies = await self._client.run([put(entry, self._ttl, NO_LEASE, telling) for entry, telling in entries])
         return [reply in {1, -1} for reply in replies]
 
+    async def look(self, ref: Ref) -> Entry | None:
+        """Read one entry, whatever its size; None for what Redis does not have."""
+        values = await self._client.ask(("HMGET", names.entry(ref), *READ))
+        if type(values) is list and (values[0] is not None or values[DELETED] is not None):
+            with suppress(CorruptEntryError):
+                entry = parse_values(ref, values)
+                self._revisions.observe(entry.revision)
+                return entry
+        # Nothing, leases, or something broken, which is to be dropped.
+        (entry_or_none,) = await self.get((ref,))
+        return entry_or_none
+
     async def get(self, refs: Sequence[Ref]) -> list[Entry | None]:
         """Read entries, whatever their size; None for what Redis does not have."""
         replies = await self._client.pipeline([("HGETALL", names.entry(ref)) for ref in refs])
-        return [await self._parse(ref, reply) for ref, reply in zip(refs, replies, strict=True)]
+        return await self._whole(refs, replies, _parse_entry)
 
-    async def batch_get(self, refs: Sequence[Ref], max_bytes: int) -> list[Found]:
+    async def batch_get(self, refs: Sequence[Ref], max_bytes: int) -> list[Entry | TooLarge | None]:
         """Read several; one larger than `max_bytes` comes as its size."""
-        by_task: dict[str, list[int]] = {}
-        for place, ref in enumerate(refs):
-            by_task.setdefault(ref.task_id, []).append(place)
-        commands = [ENTRIES([names.entry(refs[i]) for i in places], max_bytes) for places in by_task.values()]
-        found: list[Found] = [None] * len(refs)
-        for places, reply in zip(by_task.values(), await self._client.run(commands), strict=True):
-            for place, part in zip(places, reply, strict=True):
-                found[place] = await self._parse_sized(refs[place], part)
-        return found
+        replies = accept(await self._client.ask(ENTRIES(names.entries(refs), max_bytes)))
+        return await self._whole(refs, replies, parse_read)
 
     async def page(self, query: Query, max_bytes: int, now_ms: int) -> CachedPage | None:
         """Read a page of what there is at a time; None if an index is not complete.
@@ -146,12 +163,12 @@ class Cache:
         entries = names.entry_prefix(query.task_id)
         which = (query.key_prefix, int(query.descending), now_ms)
         most = NO_CONTENTS if query.summaries else max_bytes
-        (reply,) = await self._client.run([PAGE(of, query.offset, query.limit, entries, most, *which)])
+        reply = accept(await self._client.ask(PAGE(of, query.offset, query.limit, entries, most, *which)))
         if reply is None:
             return None
         keys = tuple(key.decode() for key in reply[1::2])
-        parse = self._parse_summary if query.summaries else self._parse_sized
-        found = [await parse(Ref(query.task_id, key), part) for key, part in zip(keys, reply[2::2], strict=True)]
+        refs = [Ref(query.task_id, key) for key in keys]
+        found = await self._whole(refs, reply[2::2], parse_summary if query.summaries else parse_read)
         return CachedPage(reply[0], keys, tuple(found))
 
     async def build_index(self, task_id: str, chunks: AsyncIterator[Sequence[IndexLine]]) -> bool:
@@ -242,32 +259,33 @@ class Cache:
         (loaded,) = await self._client.run([INDEX_LOAD(names.indexes(task_id), token, self._ttl, int(last), *lines)])
         return bool(loaded)
 
-    async def _parse_sized(self, ref: Ref, reply: Reply) -> Found:
-        return TooLarge(reply) if isinstance(reply, int) else await self._parse(ref, reply)
+    async def _whole(
+        self, refs: Sequence[Ref], replies: Sequence[Reply], parse: Callable[[Ref, Reply], F]
+    ) -> list[F | None]:
+        """Read what was found under names; what is not whole is dropped, and reads as missing."""
+        found: list[F | None] = []
+        broken: list[tuple[Ref, str]] = []
+        highest = 0
+        for ref, reply in zip(refs, replies, strict=True):
+            try:
+                one = parse(ref, reply)
+            except CorruptEntryError as fault:
+                broken.append((ref, fault.revision))
+                one = None
+            found.append(one)
+            if isinstance(one, Attachment | Tombstone) and one.revision > highest:
+                highest = one.revision
+        self._revisions.observe(highest)
+        if broken:
+            self._corrupt.inc(len(broken))
+            await self._client.run([DROP([names.entry(ref)], revision) for ref, revision in broken])
+        return found
 
-    async def _parse_summary(self, ref: Ref, reply: Reply) -> Found:
-        try:
-            return parse_summary(ref, reply)
-        except CorruptEntryError as fault:
-            await self._drop(ref, fault.revision)
-            return None
 
-    async def _parse(self, ref: Ref, reply: Reply) -> Entry | None:
-        if is_wrong_type(reply):
-            await self._drop(ref, "")
-            return None
-        try:
-            entry = parse_entry(ref, accept(reply))
-        except CorruptEntryError as fault:
-            await self._drop(ref, fault.revision)
-            return None
-        if entry is not None:
-            self._revisions.observe(entry.revision)
-        return entry
-
-    async def _drop(self, ref: Ref, revision: str) -> None:
-        self._corrupt.inc()
-        await self._client.run([DROP([names.entry(ref)], revision)])
+def _parse_entry(ref: Ref, reply: Reply) -> Entry | None:
+    if is_wrong_type(reply):
+        raise CorruptEntryError("")
+    return parse_entry(ref, accept(reply))
 
 
 def _task_marks(task_ids: Sequence[str], replies: Sequence[Reply]) -> TaskMarks:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import importlib.resources
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -119,8 +118,10 @@ class RedisClient:
 
     async def connect(self) -> None:
         """Connect now, if not connected."""
-        with _faults_translated():
+        try:
             await self._ready()
+        except (ConnectionLostError, OSError) as fault:
+            raise _translated(fault) from None
 
     async def close(self) -> None:
         """Close the connection; what is in flight fails."""
@@ -135,13 +136,28 @@ class RedisClient:
         if not commands:
             return []
         connection = self._connection
-        with _faults_translated():
+        try:
             if connection is None or not connection.usable:
                 connection = await self._ready()
             replies = await connection.send(commands)
             if any(isinstance(reply, hiredis.ReplyError) for reply in replies):
                 await self._rerun_unknown_scripts(connection, commands, replies)
+        except (ConnectionLostError, OSError) as fault:
+            raise _translated(fault) from None
         return replies
+
+    async def ask(self, command: Command) -> Reply:
+        """Run one command, as `pipeline` runs several, and return its reply."""
+        connection = self._connection
+        try:
+            if connection is None or not connection.usable:
+                connection = await self._ready()
+            reply = await connection.ask(command)
+        except (ConnectionLostError, OSError) as fault:
+            raise _translated(fault) from None
+        if type(reply) is hiredis.ReplyError and _is_error(reply, "NOSCRIPT"):
+            (reply,) = await self.pipeline((command,))
+        return reply
 
     async def execute(self, *command: str | bytes | float) -> Reply:
         """Run one command; an error reply raises CacheUnavailableError."""
@@ -216,15 +232,10 @@ def _ignore() -> None:
     """Stand in for `on_fault` and `on_late` until somebody wants to hear of them."""
 
 
-@contextmanager
-def _faults_translated() -> Iterator[None]:
-    """Turn the connection's faults into ours, at the border of the store."""
-    try:
-        yield
-    except ReplyTimeoutError:
-        raise CacheUnavailableError("Cache connection timeout") from None
-    except (ConnectionLostError, OSError):
-        raise CacheUnavailableError("Cache connection failed") from None
+def _translated(fault: Exception) -> CacheUnavailableError:
+    """Turn a fault of the connection into ours, at the border of the store."""
+    late = isinstance(fault, ReplyTimeoutError)
+    return CacheUnavailableError("Cache connection timeout" if late else "Cache connection failed")
 
 
 def _is_error(reply: Reply, kind: str) -> bool:

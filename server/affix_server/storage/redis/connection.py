@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import hiredis
+from msgspec import Struct
 
 Command = tuple[str | int | float | bytes | memoryview, ...]
 Reply = Any
@@ -30,17 +31,20 @@ class ReplyTimeoutError(ConnectionLostError):
     """Redis did not answer in time, and the connection was given up."""
 
 
-class _Pipeline:
-    """Replies still to come for commands that were sent together."""
+class _Trip(Struct):
+    """What left in one write: when, and by when the replies must be here, by the clock that stands still."""
 
-    __slots__ = ("deadline", "future", "missing", "replies", "sent")
+    sent: float
+    deadline: float
 
-    def __init__(self, future: asyncio.Future[list[Reply]], missing: int, sent: float, deadline: float) -> None:
-        self.future = future
-        self.missing = missing
-        self.sent = sent
-        self.deadline = deadline  # by the clock that stands still while nobody listens
-        self.replies: list[Reply] = []
+
+class _Asked(Struct):
+    """Replies still to come: to commands that were sent together, or to one, whose future holds the reply itself."""
+
+    future: asyncio.Future[Any]
+    trip: _Trip
+    missing: int
+    replies: list[Reply] | None
 
 
 class Connection(asyncio.Protocol):
@@ -66,7 +70,7 @@ class Connection(asyncio.Protocol):
 
         `on_fault` is called when the connection is lost, `on_late` when a reply took
         longer than half of `timeout`, before the reply is handed out, `observe` with
-        the seconds from sending a pipeline to its last reply.
+        the seconds of a round trip: from sending what was asked in one tick to the last reply to it.
         """
         self._timeout = timeout
         self._on_fault = on_fault
@@ -76,7 +80,8 @@ class Connection(asyncio.Protocol):
         self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
         self._transport: asyncio.Transport | None = None
         self._unsent: list[bytes] = []
-        self._in_flight: deque[_Pipeline] = deque()
+        self._leaving: _Trip | None = None
+        self._in_flight: deque[_Asked] = deque()
         self._ticker: asyncio.TimerHandle | None = None
         self._ticked = 0.0
         self._deaf = 0.0
@@ -93,20 +98,33 @@ class Connection(asyncio.Protocol):
 
         Fails with ConnectionLostError. Cancelling the future does not recall the commands.
         """
-        future: asyncio.Future[list[Reply]] = self._loop.create_future()
+        # hiredis' stub means "a tuple of one" where it says tuple[...].
+        packed = [hiredis.pack_command(command) for command in commands]  # type: ignore[arg-type]
+        return self._send(packed, [])
+
+    def ask(self, command: Command) -> asyncio.Future[Reply]:
+        """Send one command, as `send` does; the future holds its reply."""
+        return self._send([hiredis.pack_command(command)], None)  # type: ignore[arg-type]  # as above
+
+    def _send(self, packed: list[bytes], replies: list[Reply] | None) -> asyncio.Future[Any]:
+        future: asyncio.Future[Any] = self._loop.create_future()
         if self._transport is None or self._fault is not None:
             future.set_exception(self._fault or ConnectionLostError("not connected"))
             return future
-        if not self._unsent:
-            self._loop.call_soon(self._flush)
-        # hiredis' stub means "a tuple of one" where it says tuple[...].
-        self._unsent.extend([hiredis.pack_command(command) for command in commands])  # type: ignore[arg-type]
+        trip = self._leaving
+        if trip is None:
+            trip = self._leaving = self._begin_trip()
+        self._unsent += packed
+        self._in_flight.append(_Asked(future, trip, len(packed), replies))
+        return future
+
+    def _begin_trip(self) -> _Trip:
+        self._loop.call_soon(self._flush)
         now = self._loop.time()
         if self._ticker is None:
             self._ticked = now
             self._ticker = self._loop.call_later(_TICK_SECONDS, self._tick)
-        self._in_flight.append(_Pipeline(future, len(commands), now, self._listened(now) + self._timeout))
-        return future
+        return _Trip(now, self._listened(now) + self._timeout)
 
     def close(self) -> None:
         """Close at once; what is in flight fails with ConnectionLostError."""
@@ -122,19 +140,25 @@ class Connection(asyncio.Protocol):
         """Parse replies and complete the pipelines they belong to (asyncio.Protocol)."""
         self._reader.feed(data)
         now = self._loop.time()
-        listened = self._listened(now)
+        late = self._listened(now) + self._timeout / 2
+        gets, in_flight = self._reader.gets, self._in_flight
         try:
-            while (reply := self._reader.gets()) is not _INCOMPLETE:
-                pipeline = self._in_flight[0]
-                pipeline.replies.append(reply)
-                pipeline.missing -= 1
-                if pipeline.missing == 0:
-                    self._in_flight.popleft()
-                    self._observe(now - pipeline.sent)
-                    if pipeline.deadline - listened < self._timeout / 2:
-                        self._on_late()
-                    if not pipeline.future.done():
-                        pipeline.future.set_result(pipeline.replies)
+            while (reply := gets()) is not _INCOMPLETE:
+                asked = in_flight[0]
+                if asked.replies is not None:
+                    asked.replies.append(reply)
+                    asked.missing -= 1
+                    if asked.missing:
+                        continue
+                    reply = asked.replies
+                in_flight.popleft()
+                trip = asked.trip
+                if not in_flight or in_flight[0].trip is not trip:
+                    self._observe(now - trip.sent)
+                if trip.deadline < late:
+                    self._on_late()
+                if not asked.future.done():
+                    asked.future.set_result(reply)
         except (hiredis.ProtocolError, IndexError):
             self._give_up(ConnectionLostError("unintelligible reply"))
 
@@ -146,6 +170,7 @@ class Connection(asyncio.Protocol):
         if self._transport is not None and self._unsent:
             self._transport.write(b"".join(self._unsent))
         self._unsent.clear()
+        self._leaving = None
 
     def _listened(self, now: float) -> float:
         """Return a time that stands still while the loop is too busy to listen: a tick that is late was not heard."""
@@ -160,7 +185,7 @@ class Connection(asyncio.Protocol):
             self._ticker = self._loop.call_later(_TICK_SECONDS, self._tick)
 
     def _check_oldest(self) -> None:
-        if self._in_flight and self._in_flight[0].deadline <= self._listened(self._loop.time()):
+        if self._in_flight and self._in_flight[0].trip.deadline <= self._listened(self._loop.time()):
             self._give_up(ReplyTimeoutError("no reply in time"))
 
     def _give_up(self, fault: ConnectionLostError) -> None:
@@ -176,6 +201,6 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
         while self._in_flight:
-            pipeline = self._in_flight.popleft()
-            if not pipeline.future.done():
-                pipeline.future.set_exception(fault)
+            asked = self._in_flight.popleft()
+            if not asked.future.done():
+                asked.future.set_exception(fault)

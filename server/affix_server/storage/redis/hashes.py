@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from affix_server.domain import (
     Attachment,
@@ -18,9 +19,9 @@ from affix_server.domain import (
     TextContent,
     UrlContent,
 )
-from affix_server.storage.entries import Entry, TaskEntry, TaskTombstone, Tombstone
+from affix_server.storage.entries import Entry, TaskEntry, TaskTombstone, Tombstone, TooLarge
 from affix_server.storage.writers import parse_writers, print_writers
-from affix_server.times import format_ms, parse_ms
+from affix_server.times import format_ms, parse_utc
 
 
 class CorruptEntryError(Exception):
@@ -65,6 +66,16 @@ def _content_fields(content: Content) -> Fields:
 
 
 Raw = Mapping[bytes, bytes]
+# The values of READ, in its order; None for a field that is not there.
+Values = Sequence[bytes | None]
+
+# What is asked for where many are read at once: by place, since to send and parse names takes as long as values do.
+READ = (
+    *("id", "type", "value", "content", "url", "mimeType", "size", "createdBy", "createdAt", "updatedAt"),
+    *("expiresAt", "revision", "deleted"),
+)
+_READ_BYTES = tuple(name.encode() for name in READ)
+DELETED = READ.index("deleted")
 
 
 def _raw(reply: Sequence[bytes]) -> Raw:
@@ -72,8 +83,8 @@ def _raw(reply: Sequence[bytes]) -> Raw:
     return dict(zip(reply[::2], reply[1::2], strict=True))
 
 
-def _corrupt(fields: Raw) -> CorruptEntryError:
-    return CorruptEntryError(fields.get(b"revision", b"").decode(errors="replace"))
+def _corrupt(revision: bytes | None) -> CorruptEntryError:
+    return CorruptEntryError((revision or b"").decode(errors="replace"))
 
 
 def _text(fields: Raw, name: bytes) -> str | None:
@@ -83,7 +94,7 @@ def _text(fields: Raw, name: bytes) -> str | None:
 
 def _moment(fields: Raw, name: bytes) -> int | None:
     value = fields.get(name)
-    return None if value is None else parse_ms(value.decode())
+    return None if value is None else parse_utc(value)
 
 
 def leases(fields: Mapping[bytes, bytes]) -> frozenset[str]:
@@ -98,25 +109,39 @@ def parse_entry(ref: Ref, reply: Sequence[bytes]) -> Entry | None:
     fields = _raw(reply)
     if LEASES in fields:
         return None
+    return parse_values(ref, [fields.get(name) for name in _READ_BYTES])
+
+
+def parse_values(ref: Ref, values: Values) -> Entry:
+    """Read the fields READ of a hash that is there: CorruptEntryError if it is not whole."""
+    id_, type_, value, content, url, mime_type, size, by, created, updated, expires, revision, deleted = values
     try:
-        if b"deleted" in fields:
-            return _parse_tombstone(ref, fields)
-        created, updated = fields[b"createdAt"], fields[b"updatedAt"]
-        created_at = parse_ms(created.decode())
+        if deleted is not None:
+            return Tombstone(ref, "", parse_utc(deleted), 0 if revision is None else int(revision))
+        if id_ is None or by is None or created is None or updated is None:
+            raise ValueError("a field is missing")  # noqa: TRY301 - like one that cannot be read
+        created_at = parse_utc(created)
         return Attachment(
-            id=fields[b"id"].decode(),
-            task_id=ref.task_id,
-            key=ref.key,
-            content=_parse_content(fields),
-            created_by=fields[b"createdBy"].decode(),
-            created_at=created_at,
+            id_.decode(),
+            ref.task_id,
+            ref.key,
+            _parse_content(type_, value, content, url, mime_type, size),
+            by.decode(),
+            created_at,
             # Most are written once.
-            updated_at=created_at if updated == created else parse_ms(updated.decode()),
-            revision=int(fields.get(b"revision", 0)),
-            expires_at=_moment(fields, b"expiresAt"),
+            created_at if updated == created else parse_utc(updated),
+            0 if revision is None else int(revision),
+            None if expires is None else parse_utc(expires),
         )
-    except (KeyError, ValueError) as fault:
-        raise _corrupt(fields) from fault
+    except ValueError as fault:
+        raise _corrupt(revision) from fault
+
+
+def parse_read(ref: Ref, reply: Any) -> Entry | TooLarge | None:
+    """Read what _read.lua returns of an entry, CorruptEntryError if it is not whole."""
+    if isinstance(reply, int):
+        return TooLarge(reply)
+    return parse_values(ref, reply) if reply else None
 
 
 def parse_summary(ref: Ref, reply: Sequence[bytes]) -> Summary | Tombstone | None:
@@ -140,33 +165,38 @@ def parse_summary(ref: Ref, reply: Sequence[bytes]) -> Summary | Tombstone | Non
             mime_type=fields[b"mimeType"].decode() if is_binary else None,
             size=int(fields[b"size"]) if b"size" in fields else None,
             created_by=fields[b"createdBy"].decode(),
-            created_at=parse_ms(fields[b"createdAt"].decode()),
-            updated_at=parse_ms(fields[b"updatedAt"].decode()),
+            created_at=parse_utc(fields[b"createdAt"]),
+            updated_at=parse_utc(fields[b"updatedAt"]),
             revision=int(fields.get(b"revision", 0)),
             expires_at=_moment(fields, b"expiresAt"),
         )
     except (KeyError, ValueError) as fault:
-        raise _corrupt(fields) from fault
+        raise _corrupt(fields.get(b"revision")) from fault
 
 
 def _parse_tombstone(ref: Ref, fields: Raw) -> Tombstone:
-    return Tombstone(ref, "", parse_ms(fields[b"deleted"].decode()), int(fields.get(b"revision", 0)))
+    return Tombstone(ref, "", parse_utc(fields[b"deleted"]), int(fields.get(b"revision", 0)))
 
 
-def _parse_content(fields: Raw) -> Content:
-    match fields[b"type"]:
-        case b"json":
-            return JsonContent(fields[b"value"].decode())
-        case b"markdown":
-            return MarkdownContent(fields[b"content"].decode())
-        case b"text":
-            return TextContent(fields[b"content"].decode())
-        case b"url":
-            return UrlContent(fields[b"url"].decode())
-        case b"binary":
-            return BinaryContent(fields[b"mimeType"].decode(), int(fields[b"size"]) if b"size" in fields else None)
-        case unknown:
-            raise ValueError(unknown)
+def _parse_content(
+    type_: bytes | None,
+    value: bytes | None,
+    content: bytes | None,
+    url: bytes | None,
+    mime_type: bytes | None,
+    size: bytes | None,
+) -> Content:
+    if type_ == b"json" and value is not None:
+        return JsonContent(value.decode())
+    if type_ == b"markdown" and content is not None:
+        return MarkdownContent(content.decode())
+    if type_ == b"text" and content is not None:
+        return TextContent(content.decode())
+    if type_ == b"url" and url is not None:
+        return UrlContent(url.decode())
+    if type_ == b"binary" and mime_type is not None:
+        return BinaryContent(mime_type.decode(), None if size is None else int(size))
+    raise ValueError("no content of its type")
 
 
 def task_fields(entry: TaskEntry) -> Fields:
@@ -198,7 +228,7 @@ def parse_task(task_id: str, reply: Sequence[bytes]) -> TaskEntry | None:
     try:
         revision = int(fields.get(b"revision", 0))
         if b"deleted" in fields:
-            return TaskTombstone(task_id, parse_ms(fields[b"deleted"].decode()), revision)
+            return TaskTombstone(task_id, parse_utc(fields[b"deleted"]), revision)
         return Task(
             id=task_id,
             text=fields[b"text"].decode(),
@@ -207,11 +237,11 @@ def parse_task(task_id: str, reply: Sequence[bytes]) -> TaskEntry | None:
             metadata=fields[b"metadata"].decode(),
             assigned_to=_text(fields, b"assignedTo"),
             created_by=fields[b"createdBy"].decode(),
-            created_at=parse_ms(fields[b"createdAt"].decode()),
-            updated_at=parse_ms(fields[b"updatedAt"].decode()),
+            created_at=parse_utc(fields[b"createdAt"]),
+            updated_at=parse_utc(fields[b"updatedAt"]),
             completed_at=_moment(fields, b"completedAt"),
             revision=revision,
             writers=parse_writers(fields.get(b"writers", b"[]").decode()),
         )
     except (KeyError, ValueError) as fault:
-        raise _corrupt(fields) from fault
+        raise _corrupt(fields.get(b"revision")) from fault

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from affix_server.domain import AttachmentType, Ref
 
 INTENTS = "cb:intents"
@@ -24,6 +26,11 @@ def task(task_id: str) -> str:
 def entry(ref: Ref) -> str:
     """Name the hash of an attachment."""
     return f"cb:task:{ref.task_id}:attachment:{ref.key}"
+
+
+def entries(refs: Iterable[Ref]) -> list[str]:
+    """Name the hashes of attachments."""
+    return [f"cb:task:{task_id}:attachment:{key}" for task_id, key in refs]
 
 
 def entry_prefix(task_id: str) -> str:

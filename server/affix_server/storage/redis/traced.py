@@ -26,6 +26,11 @@ class TracedRedisClient(RedisClient):
         with self._spans.ask("redis", self._operation(commands[0])):
             return await super().pipeline(commands)
 
+    async def ask(self, command: Command) -> Reply:
+        """See RedisClient."""
+        (reply,) = await self.pipeline((command,))
+        return reply
+
     def _operation(self, command: Command) -> str:
         name = str(command[0])
         return f"{name} {self._names.get(str(command[1]), 'script')}" if name == "EVALSHA" else name

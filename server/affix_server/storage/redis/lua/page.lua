@@ -4,7 +4,7 @@
 --      4 largest content to send along, in bytes; -1 for none: entries without their contents
 --      5 what the keys listed begin with, 6 '1' for the newest first, 7 the time in ms: what is gone by then is not listed
 -- Returns nil if an index is not complete, else {total, key, entry, key, entry, ...} where an
--- entry is its HGETALL, its size in bytes if that is larger, or an empty list if it has expired. Without
+-- entry is what _read.lua says, an empty list if it has expired. Without
 -- contents it is {field, value, ...} with the size of the content, if it has one, as `contentBytes`.
 local FIELDS = {
   'id', 'type', 'mimeType', 'size', 'createdBy', 'createdAt', 'updatedAt', 'expiresAt', 'revision', 'deleted', 'leases',
@@ -58,15 +58,7 @@ local function entry(name)
   if limit < 0 then
     return summary(name)
   end
-  local fields = redis.pcall('HGETALL', name)
-  if fields.err then
-    return {}
-  end
-  local size = 0
-  for j = 2, #fields, 2 do
-    size = size + #fields[j]
-  end
-  return size > limit and size or fields
+  return read(name, limit)
 end
 
 -- Beyond 2^53 a Lua number is no place in a list any more; there is nothing there anyway.
