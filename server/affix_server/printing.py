@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec.json import Encoder
 
 from affix_server.domain import (
     Attachment,
-    BinaryContent,
+    AttachmentType,
     JsonContent,
     MarkdownContent,
     Page,
@@ -23,7 +24,27 @@ from affix_server.domain import (
 )
 from affix_server.times import format_ms
 
-_quote = msgspec.json.Encoder().encode
+_encode = Encoder().encode
+
+
+class _Line(Struct, rename="camel", gc=False):
+    """An attachment as JSON has it, members in the order of the spec's examples; what it does not have is unset."""
+
+    id: str
+    task_id: str
+    key: str
+    type: AttachmentType
+    value: Raw | UnsetType
+    content: str | UnsetType
+    url: str | UnsetType
+    size: int | UnsetType
+    mime_type: str | UnsetType
+    content_bytes: int | UnsetType
+    created_by: str
+    created_at: str
+    updated_at: str
+    expires_at: str | UnsetType
+    revision: int | UnsetType
 
 
 class PrintedAttachment:
@@ -37,7 +58,7 @@ class PrintedAttachment:
 
     def printed(self, *, with_revision: bool) -> bytes:
         """Return the text of the result."""
-        return print_attachment(self._attachment, with_revision=with_revision)
+        return _encode(_line(self._attachment, with_revision=with_revision))
 
 
 class PrintedBatch:
@@ -51,7 +72,7 @@ class PrintedBatch:
 
     def printed(self, *, with_revision: bool) -> bytes:
         """Return the text of the result."""
-        return b'{"attachments":[%b]}' % _items(self._found, with_revision=with_revision)
+        return _encode({"attachments": _lines(self._found, with_revision=with_revision)})
 
 
 class PrintedPage:
@@ -66,49 +87,55 @@ class PrintedPage:
     def printed(self, *, with_revision: bool) -> bytes:
         """Return the text of the result."""
         page = self._page
-        items = _items(page.attachments, with_revision=with_revision)
-        more, degraded = b"true" if page.has_more else b"false", b',"degraded":true' if page.degraded else b""
-        return b'{"attachments":[%b],"totalCount":%d,"hasMore":%b%b}' % (items, page.total_count, more, degraded)
+        lines = _lines(page.attachments, with_revision=with_revision)
+        result = {"attachments": lines, "totalCount": page.total_count, "hasMore": page.has_more}
+        return _encode({**result, "degraded": True} if page.degraded else result)
 
 
-def _items(found: Iterable[Attachment | Summary | None], *, with_revision: bool) -> bytes:
-    return b",".join([b"null" if one is None else print_attachment(one, with_revision=with_revision) for one in found])
+def _lines(found: Iterable[Attachment | Summary | None], *, with_revision: bool) -> list[_Line | None]:
+    return [None if one is None else _line(one, with_revision=with_revision) for one in found]
 
 
-def print_attachment(one: Attachment | Summary, *, with_revision: bool) -> bytes:
-    """Return the text of an attachment, or of its summary, members in the order of the spec's examples."""
-    expires = b"" if one.expires_at is None else b',"expiresAt":"%b"' % format_ms(one.expires_at).encode()
-    revision = b',"revision":%d' % one.revision if with_revision else b""
-    created = format_ms(one.created_at).encode()
-    updated = created if one.updated_at == one.created_at else format_ms(one.updated_at).encode()
-    return b'{"id":%b,"taskId":%b,"key":%b,"type":"%b",%b"createdBy":%b,"createdAt":"%b","updatedAt":"%b"%b%b}' % (
-        _quote(one.id),
-        _quote(one.task_id),
-        _quote(one.key),
-        one.type.value.encode(),
-        _content(one),
-        _quote(one.created_by),
+def _line(one: Attachment | Summary, *, with_revision: bool) -> _Line:
+    created = format_ms(one.created_at)
+    updated = created if one.updated_at == one.created_at else format_ms(one.updated_at)
+    expires = UNSET if one.expires_at is None else format_ms(one.expires_at)
+    revision = one.revision if with_revision else UNSET
+    value: Raw | UnsetType = UNSET
+    text: str | UnsetType = UNSET
+    url: str | UnsetType = UNSET
+    mime_type: str | UnsetType = UNSET
+    size: int | UnsetType = UNSET
+    count: int | UnsetType = UNSET
+    if isinstance(one, Summary):
+        type_, count = one.type, one.content_bytes
+        if one.mime_type is not None:
+            mime_type, size = one.mime_type, UNSET if one.size is None else one.size
+    else:
+        content = one.content
+        type_ = content.type
+        if isinstance(content, JsonContent):
+            value = Raw(content.value)
+        elif isinstance(content, MarkdownContent | TextContent):
+            text = content.content
+        elif isinstance(content, UrlContent):
+            url = content.url
+        else:
+            mime_type, size = content.mime_type, UNSET if content.size is None else content.size
+    return _Line(
+        one.id,
+        one.task_id,
+        one.key,
+        type_,
+        value,
+        text,
+        url,
+        size,
+        mime_type,
+        count,
+        one.created_by,
         created,
         updated,
         expires,
         revision,
     )
-
-
-def _content(one: Attachment | Summary) -> bytes:
-    if isinstance(one, Summary):
-        binary = b"" if one.mime_type is None else _binary(one.mime_type, one.size)
-        return b'%b"contentBytes":%d,' % (binary, one.content_bytes)
-    match one.content:
-        case JsonContent(value):
-            return b'"value":%b,' % value.encode()
-        case MarkdownContent(text) | TextContent(text):
-            return b'"content":%b,' % _quote(text)
-        case UrlContent(url):
-            return b'"url":%b,' % _quote(url)
-        case BinaryContent(mime_type, size):
-            return _binary(mime_type, size)
-
-
-def _binary(mime_type: str, size: int | None) -> bytes:
-    return b'%b"mimeType":%b,' % (b"" if size is None else b'"size":%d,' % size, _quote(mime_type))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeGuard
 
 from affix_server.domain import Attachment
@@ -28,6 +28,13 @@ class Clock:
     def lives(self, entry: object) -> TypeGuard[Attachment]:
         """Tell whether something is an attachment: no tombstone, nor one that is still to be deleted."""
         return isinstance(entry, Attachment) and not self.has_come(entry.expires_at)
+
+    def all_live(self, entries: Sequence[object]) -> TypeGuard[Sequence[Attachment]]:
+        """Tell whether all are such attachments."""
+        for entry in entries:
+            if not isinstance(entry, Attachment) or (entry.expires_at is not None and self.has_come(entry.expires_at)):
+                return False
+        return True
 
     def has_expired(self, entry: object) -> TypeGuard[Attachment]:
         """Tell whether something is an attachment that is still to be deleted."""

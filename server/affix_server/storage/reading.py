@@ -65,10 +65,10 @@ class AttachmentReading:
 
     async def batch_get(self, refs: Sequence[Ref], *, allow_missing: bool = False) -> Sequence[Attachment | None]:
         """See storage.base.Attachments."""
-        rows = await self._trust.redis_first(lambda: self._batch_get(refs), lambda: self._batch_get_past_redis(refs))
-        if allow_missing:
-            return [row.entry if self._clock.lives(row.entry) else None for row in rows]
-        return [self._existing(ref, row) for ref, row in zip(refs, rows, strict=True)]
+        return await self._trust.redis_first(
+            lambda: self._batch_get(refs, allow_missing=allow_missing),
+            lambda: self._batch_get_past_redis(refs, allow_missing=allow_missing),
+        )
 
     async def list(self, query: Query) -> Page:
         """See storage.base.Attachments."""
@@ -78,10 +78,10 @@ class AttachmentReading:
     # Through Redis
 
     async def _get(self, ref: Ref) -> Attachment:
-        (entry,) = await self._cache.get((ref,))
+        entry = await self._cache.look(ref)
         while entry is None and await self._loads.landed(ref):
             # A load that began before this call may have read what is out of date by now; what it filled in may not be.
-            (entry,) = await self._cache.get((ref,))
+            entry = await self._cache.look(ref)
         if self._clock.lives(entry):
             self._counts.cache_hits += 1
             return entry
@@ -129,16 +129,19 @@ class AttachmentReading:
             return (await self._loads.run(ref, lambda: self._load(ref))).task_exists
         return not isinstance(task, TaskTombstone)
 
-    async def _batch_get(self, refs: Sequence[Ref]) -> Sequence[Row]:
+    async def _batch_get(self, refs: Sequence[Ref], *, allow_missing: bool) -> Sequence[Attachment | None]:
         distinct = list(dict.fromkeys(refs))
         budget = answer_budget(self._max_message_bytes, len(refs))
         found = await self._cache.batch_get(distinct, budget // len(refs))
+        if len(distinct) == len(refs) and self._clock.all_live(found):
+            self._counts.cache_hits += len(found)
+            return found  # none of them has more than its share
         rows = await self._complete(distinct, found, budget, "requests")
         for ref, row in rows.items():
             gone = row.entry is not None and not self._clock.lives(row.entry)
             if gone and row.task_exists and not await self._task_exists(ref):
                 rows[ref] = Row(task_exists=False, entry=None)
-        return [rows[ref] for ref in refs]
+        return self._all(refs, rows, allow_missing=allow_missing)
 
     async def _list(self, query: Query, budget: int) -> Page:
         task_id = query.task_id
@@ -232,12 +235,18 @@ class AttachmentReading:
     async def _get_past_redis(self, ref: Ref) -> Attachment:
         return self._existing(ref, (await self._table.read((ref,), NO_LIMIT)).rows[0])
 
-    async def _batch_get_past_redis(self, refs: Sequence[Ref]) -> Sequence[Row]:
+    async def _batch_get_past_redis(self, refs: Sequence[Ref], *, allow_missing: bool) -> Sequence[Attachment | None]:
         distinct, budget = list(dict.fromkeys(refs)), answer_budget(self._max_message_bytes, len(refs))
         read = await self._table.read(distinct, budget)
         require_room(read.total_bytes, budget, "requests")
         rows = dict(zip(distinct, read.rows, strict=True))
-        return [rows[ref] for ref in refs]
+        return self._all(refs, rows, allow_missing=allow_missing)
+
+    def _all(self, refs: Sequence[Ref], rows: Mapping[Ref, Row], *, allow_missing: bool) -> Sequence[Attachment | None]:
+        if allow_missing:
+            entries = (rows[ref].entry for ref in refs)
+            return [entry if self._clock.lives(entry) else None for entry in entries]
+        return [self._existing(ref, rows[ref]) for ref in refs]
 
     def _existing(self, ref: Ref, row: Row) -> Attachment:
         if not row.task_exists:

@@ -144,32 +144,47 @@ class Trust:
         A Postgres that is away has no answer to go back behind.
         """
         while True:
-            with suppress(_OutdatedError):
-                if self.believed:
-                    return await self._through_redis(through)
-                if not self._database_circuit.is_closed:
-                    return await past()
-                if self._answers_past_redis:
+            if self.believed:
+                epoch = self.epoch
+                try:
+                    answer = await through()
+                except (TaskNotFoundError, AttachmentNotFoundError):
+                    if self._stands(epoch):
+                        raise
+                except CacheUnavailableError:
+                    if self.epoch == epoch:
+                        self.doubt()
+                else:
+                    if self._stands(epoch):
+                        return answer
+            elif not self._database_circuit.is_closed:
+                return await past()
+            elif self._answers_past_redis:
+                with suppress(_OutdatedError):
                     return await self._past_redis(past)
+            else:
                 await self._decided()
+
+    def _stands(self, epoch: int) -> bool:
+        """Look again in the end: what Redis answered, asked in an epoch, may have been overtaken if it took long."""
+        return self.epoch == epoch and self.believed
 
     @property
     def _answers_past_redis(self) -> bool:
         return self.in_doubt and not self.waiting and self._announcement.has_been_heard
 
-    async def _through_redis(self, through: Callable[[], Awaitable[V]]) -> V:
-        epoch = self.epoch
-        try:
-            # Looked at again in the end: an answer that took long may have been overtaken.
-            return await _standing(through, lambda: self.epoch == epoch and self.believed)
-        except CacheUnavailableError:
-            if self.epoch == epoch:
-                self.doubt()
-            raise _OutdatedError from None
-
     async def _past_redis(self, past: Callable[[], Awaitable[V]]) -> V:
+        """Return what a read answers, or raise what it denies, if that stands in the end; else raise _OutdatedError."""
         with self._reads_past.one():
-            return await _standing(past, lambda: self._announcement.has_been_heard)
+            try:
+                answer = await past()
+            except (TaskNotFoundError, AttachmentNotFoundError):
+                if self._announcement.has_been_heard:
+                    raise
+                raise _OutdatedError from None
+            if not self._announcement.has_been_heard:
+                raise _OutdatedError
+            return answer
 
     async def _decided(self) -> None:
         """Wait until something may have been decided: look again what."""
@@ -201,16 +216,3 @@ class Trust:
     def _change(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
-
-
-async def _standing(work: Callable[[], Awaitable[V]], stands: Callable[[], bool]) -> V:
-    """Return what a read answers, or raise what it denies, if that stands in the end; else raise _OutdatedError."""
-    try:
-        answer = await work()
-    except (TaskNotFoundError, AttachmentNotFoundError):
-        if stands():
-            raise
-        raise _OutdatedError from None
-    if not stands():
-        raise _OutdatedError
-    return answer

@@ -121,11 +121,15 @@ def parse_values(ref: Ref, values: Values) -> Entry:
         if id_ is None or by is None or created is None or updated is None:
             raise ValueError("a field is missing")  # noqa: TRY301 - like one that cannot be read
         created_at = parse_utc(created)
+        if type_ == b"json" and value is not None:
+            attached: Content = JsonContent(value.decode())
+        else:
+            attached = _parse_content(type_, content, url, mime_type, size)
         return Attachment(
             id_.decode(),
             ref.task_id,
             ref.key,
-            _parse_content(type_, value, content, url, mime_type, size),
+            attached,
             by.decode(),
             created_at,
             # Most are written once.
@@ -179,15 +183,9 @@ def _parse_tombstone(ref: Ref, fields: Raw) -> Tombstone:
 
 
 def _parse_content(
-    type_: bytes | None,
-    value: bytes | None,
-    content: bytes | None,
-    url: bytes | None,
-    mime_type: bytes | None,
-    size: bytes | None,
+    type_: bytes | None, content: bytes | None, url: bytes | None, mime_type: bytes | None, size: bytes | None
 ) -> Content:
-    if type_ == b"json" and value is not None:
-        return JsonContent(value.decode())
+    """Read any content but JSON, which most are."""
     if type_ == b"markdown" and content is not None:
         return MarkdownContent(content.decode())
     if type_ == b"text" and content is not None:
