@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -31,6 +32,7 @@ MAX_WRITERS = 100
 MAX_TASK_PREFIX = 100
 
 _TASK_ID = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
+_TASK_ID_BYTES = string.ascii_letters.encode() + string.digits.encode() + b"._-"
 _KEY = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,100}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # RFC 3986 section 3.1 and 2; other letters than ASCII as RFC 3987 has them.
@@ -42,6 +44,28 @@ _NAME = r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"
 _ATOM = r"[!#$%&'*+.0-9A-Z^_`a-z{|}~-]+"
 _QUOTED = r'"(?:[^"\\\x00-\x1f\x7f-\U0010ffff]|\\[\x20-\x7e])*"'
 _MIME_TYPE = re.compile(rf"{_NAME}/{_NAME}(?:[ \t]*;[ \t]*{_ATOM}=(?:{_ATOM}|{_QUOTED}))*")
+
+
+def is_plain(task_id: str, key: str) -> bool:
+    """Tell of one name what `are_plain` tells of many."""
+    return bool(key) and len(key) <= MAX_KEY and key.isprintable() and _TASK_ID.fullmatch(task_id) is not None
+
+
+def are_plain(task_ids: Sequence[str], keys: Sequence[str]) -> bool:
+    """Tell that Checks has nothing against any of these, which most need not be asked one by one.
+
+    False says nothing: Checks knows whether, and what, is wrong.
+    """
+    joined = "".join(task_ids)
+    return (
+        all(task_ids)
+        and all(keys)
+        and max(map(len, task_ids), default=0) <= MAX_TASK_ID
+        and max(map(len, keys), default=0) <= MAX_KEY
+        and joined.isascii()
+        and not joined.encode().translate(None, _TASK_ID_BYTES)
+        and "".join(keys).isprintable()  # control characters are not
+    )
 
 
 class Checks:

@@ -29,7 +29,7 @@ from affix_server.services.answers import Answers
 from affix_server.services.batches import each_permitted, results
 from affix_server.services.caller import Callers
 from affix_server.storage.base import AttachmentEvents, Attachments
-from affix_server.validation import MAX_BATCH, MAX_LIST, MAX_TTL_SECONDS, Checks
+from affix_server.validation import MAX_BATCH, MAX_LIST, MAX_TTL_SECONDS, Checks, are_plain, is_plain
 
 _DEFAULT_LIMIT = 50
 _WRITTEN = frozenset({EventKind.CREATED, EventKind.OVERWRITTEN})
@@ -79,12 +79,9 @@ class AttachmentServicer:
         self, request: pb.GetAttachmentRequest, context: CallContext
     ) -> Any:
         """Read one attachment."""
-        checks = Checks()
-        ref = _ref(request, checks)
-        checks.done()
-        self._access.read(context, (request.task_id,))
-        attachment = await self._attachments.get(ref)
-        return self._answers.got(attachment)
+        ref = _ref_of(request)
+        self._access.read(context, (ref.task_id,))
+        return self._answers.got(await self._attachments.get(ref))
 
     async def ListAttachments(  # noqa: N802
         self, request: pb.ListAttachmentsRequest, context: CallContext
@@ -137,8 +134,7 @@ class AttachmentServicer:
         checks = Checks()
         checks.count(len(request.requests), "requests", MAX_BATCH)
         checks.done()
-        refs = [_ref(ref, checks, f"requests[{place}].") for place, ref in enumerate(request.requests)]
-        checks.done()
+        refs = _refs_of(request.requests)
         self._access.read(context, (ref.task_id for ref in refs))
         found = await self._attachments.batch_get(refs, allow_missing=request.allow_missing)
         return self._answers.batch(refs, found, allow_missing=request.allow_missing)
@@ -248,6 +244,28 @@ def _ref(named: _Named, checks: Checks, path: str = "") -> Ref:
     checks.task_id(named.task_id, f"{path}task_id")
     checks.key(named.key, f"{path}key")
     return Ref(named.task_id, named.key)
+
+
+def _ref_of(named: pb.GetAttachmentRequest) -> Ref:
+    """Return what is asked for. Raises InvalidParamsError."""
+    task_id, key = named.task_id, named.key
+    if is_plain(task_id, key):
+        return Ref(task_id, key)
+    checks = Checks()
+    ref = _ref(named, checks)
+    checks.done()
+    return ref
+
+
+def _refs_of(requests: Sequence[pb.AttachmentRef]) -> list[Ref]:
+    """Return what is asked for, in order. Raises InvalidParamsError."""
+    names = [(one.task_id, one.key) for one in requests]
+    if are_plain(*zip(*names, strict=True)):
+        return list(map(Ref._make, names))
+    checks = Checks()
+    refs = [_ref(ref, checks, f"requests[{place}].") for place, ref in enumerate(requests)]
+    checks.done()
+    return refs
 
 
 def _deletion(request: pb.DeleteAttachmentRequest, checks: Checks, path: str = "") -> Deletion:

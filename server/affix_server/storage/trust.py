@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import structlog
@@ -144,26 +144,31 @@ class Trust:
         A Postgres that is away has no answer to go back behind.
         """
         while True:
-            if self.believed:
-                epoch = self.epoch
-                try:
-                    answer = await through()
-                except (TaskNotFoundError, AttachmentNotFoundError):
-                    if self._stands(epoch):
-                        raise
-                except CacheUnavailableError:
-                    if self.epoch == epoch:
-                        self.doubt()
-                else:
-                    if self._stands(epoch):
-                        return answer
-            elif not self._database_circuit.is_closed:
-                return await past()
-            elif self._answers_past_redis:
-                with suppress(_OutdatedError):
+            try:
+                if self.believed:
+                    return await self._through_redis(through)
+                if not self._database_circuit.is_closed:
+                    return await past()
+                if self._answers_past_redis:
                     return await self._past_redis(past)
-            else:
                 await self._decided()
+            except _OutdatedError:
+                continue
+
+    async def _through_redis(self, through: Callable[[], Awaitable[V]]) -> V:
+        epoch = self.epoch
+        try:
+            answer = await through()
+        except (TaskNotFoundError, AttachmentNotFoundError):
+            if self._stands(epoch):
+                raise
+        except CacheUnavailableError:
+            if self.epoch == epoch:
+                self.doubt()
+        else:
+            if self._stands(epoch):
+                return answer
+        raise _OutdatedError
 
     def _stands(self, epoch: int) -> bool:
         """Look again in the end: what Redis answered, asked in an epoch, may have been overtaken if it took long."""
