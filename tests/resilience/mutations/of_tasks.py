@@ -14,8 +14,8 @@ from affix_server.storage.drainer import Drainer
 from affix_server.storage.postgres import tasks as task_table
 from affix_server.storage.reading import AttachmentReading
 from affix_server.storage.redis import cache, pending_tasks, publishing
-from affix_server.storage.redis.cache import TaskMarks
 from affix_server.storage.redis.task_cache import TaskCache
+from affix_server.storage.redis.task_marks import TaskMarks
 from affix_server.storage.task_acceptor import TaskAcceptor
 from affix_server.storage.task_writing import TaskWriting
 from tests.resilience.mutations.in_servers import _nothing
@@ -186,7 +186,7 @@ IN_SERVERS = (
     ),
     Mutation(
         "a reader does not ask Redis for the task",
-        replaced(cache, "_task_marks", _no_marks),
+        replaced(cache, "read_marks", _no_marks),
         (task_deletion.a_reader_with_postgres_sees_the_pending_deletion,),
     ),
     Mutation(

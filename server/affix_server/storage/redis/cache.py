@@ -40,6 +40,7 @@ from affix_server.storage.redis.publishing import (
     put_in_turn,
     release,
 )
+from affix_server.storage.redis.task_marks import TaskMarks, marks, read_marks
 from affix_server.storage.revisions import Revisions
 
 ENTRIES, PAGE = Script("_read", "entries"), Script("_read", "page")
@@ -63,14 +64,6 @@ class CachedPage:
     total_count: int
     keys: tuple[str, ...]
     entries: tuple[Found, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class TaskMarks:
-    """Tasks that Redis knows to be deleted, and others whose last write Postgres has not seen."""
-
-    deleted: frozenset[str]
-    pending: frozenset[str]
 
 
 class Cache:
@@ -101,16 +94,15 @@ class Cache:
         Tells what Redis knows better of their tasks.
         """
         task_ids = list(dict.fromkeys(ref.task_id for ref in refs))
-        marks: list[Command] = [("HMGET", names.task(task_id), "deleted", "pending") for task_id in task_ids]
-        replies = await self._client.pipeline([*(lease(names.entry(ref), token) for ref in refs), *marks])
+        leases = [lease(name, token) for name in names.entries(refs)]
+        replies = await self._client.pipeline([*leases, *map(marks, task_ids)])
         for reply in replies[: len(refs)]:
             accept(reply)
-        return _task_marks(task_ids, replies[len(refs) :])
+        return read_marks(task_ids, replies[len(refs) :])
 
     async def task_marks(self, task_id: str) -> TaskMarks:
         """Tell what Redis knows better of a task than Postgres."""
-        command: Command = ("HMGET", names.task(task_id), "deleted", "pending")
-        return _task_marks([task_id], await self._client.pipeline((command,)))
+        return read_marks([task_id], [await self._client.ask(marks(task_id))])
 
     async def fill(self, found: Mapping[Ref, Entry | None], token: str) -> None:
         """Put in what Postgres was found to hold, where Redis holds something older or the lease still stands.
@@ -273,7 +265,7 @@ class Cache:
                 broken.append((ref, fault.revision))
                 one = None
             found.append(one)
-            if isinstance(one, Attachment | Tombstone) and one.revision > highest:
+            if isinstance(one, (Attachment, Tombstone)) and one.revision > highest:
                 highest = one.revision
         self._revisions.observe(highest)
         if broken:
@@ -286,17 +278,3 @@ def _parse_entry(ref: Ref, reply: Reply) -> Entry | None:
     if is_wrong_type(reply):
         raise CorruptEntryError("")
     return parse_entry(ref, accept(reply))
-
-
-def _task_marks(task_ids: Sequence[str], replies: Sequence[Reply]) -> TaskMarks:
-    deleted: set[str] = set()
-    pending: set[str] = set()
-    for task_id, reply in zip(task_ids, replies, strict=True):
-        if is_wrong_type(reply):
-            continue  # whoever reads the task drops it
-        is_deleted, is_pending = accept(reply)
-        if is_deleted is not None:
-            deleted.add(task_id)
-        elif is_pending is not None:
-            pending.add(task_id)
-    return TaskMarks(frozenset(deleted), frozenset(pending))
