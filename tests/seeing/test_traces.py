@@ -57,7 +57,7 @@ async def test_a_call_through_a_shim_is_one_trace_down_to_both_stores(
         served[:1],
         served[:2],
         served,
-        (*served, "redis HGETALL"),
+        (*served, "redis HMGET"),
         (*served, "redis EVALSHA lease"),
         (*served, "postgresql statement"),
         (*served, "redis EVALSHA put"),

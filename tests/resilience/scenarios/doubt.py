@@ -159,7 +159,7 @@ async def an_answer_that_took_too_long_is_not_given(world: Pair) -> None:
 
     with patch.object(world.other.watch, "_keep", hangs.wait):
         await asyncio.sleep(0.3)  # until it hangs
-        with interposed(world.other.cache, "get", after=write_past):
+        with interposed(world.other.cache, "look", after=write_past):
             assert await read(world.other, ref) == "2"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -17,7 +16,6 @@ from affix_server.storage.redis import names
 from affix_server.storage.redis.client import RedisClient, Script, accept, is_wrong_type
 from affix_server.storage.redis.connection import Command, Reply
 from affix_server.storage.redis.hashes import (
-    DELETED,
     READ,
     CorruptEntryError,
     parse_entry,
@@ -127,14 +125,14 @@ class Cache:
     async def look(self, ref: Ref) -> Entry | None:
         """Read one entry, whatever its size; None for what Redis does not have."""
         values = await self._client.ask(("HMGET", names.entry(ref), *READ))
-        if type(values) is list and (values[0] is not None or values[DELETED] is not None):
-            with suppress(CorruptEntryError):
-                entry = parse_values(ref, values)
-                self._revisions.observe(entry.revision)
-                return entry
-        # Nothing, leases, or something broken, which is to be dropped.
-        (entry_or_none,) = await self.get((ref,))
-        return entry_or_none
+        try:
+            entry = _parse_values(ref, values)
+        except CorruptEntryError as fault:
+            await self._drop([(ref, fault.revision)])
+            return None
+        if entry is not None:
+            self._revisions.observe(entry.revision)
+        return entry
 
     async def get(self, refs: Sequence[Ref]) -> list[Entry | None]:
         """Read entries, whatever their size; None for what Redis does not have."""
@@ -269,9 +267,19 @@ class Cache:
                 highest = one.revision
         self._revisions.observe(highest)
         if broken:
-            self._corrupt.inc(len(broken))
-            await self._client.run([DROP([names.entry(ref)], revision) for ref, revision in broken])
+            await self._drop(broken)
         return found
+
+    async def _drop(self, broken: Sequence[tuple[Ref, str]]) -> None:
+        """Drop what is not whole, each unless it has another revision by now."""
+        self._corrupt.inc(len(broken))
+        await self._client.run([DROP([names.entry(ref)], revision) for ref, revision in broken])
+
+
+def _parse_values(ref: Ref, reply: Reply) -> Entry | None:
+    if isinstance(reply, list):
+        return parse_values(ref, reply)
+    return _parse_entry(ref, reply)  # an error
 
 
 def _parse_entry(ref: Ref, reply: Reply) -> Entry | None:

@@ -75,7 +75,6 @@ READ = (
     *("expiresAt", "revision", "deleted"),
 )
 _READ_BYTES = tuple(name.encode() for name in READ)
-DELETED = READ.index("deleted")
 
 
 def _raw(reply: Sequence[bytes]) -> Raw:
@@ -109,16 +108,20 @@ def parse_entry(ref: Ref, reply: Sequence[bytes]) -> Entry | None:
     fields = _raw(reply)
     if LEASES in fields:
         return None
-    return parse_values(ref, [fields.get(name) for name in _READ_BYTES])
+    if (entry := parse_values(ref, [fields.get(name) for name in _READ_BYTES])) is None:
+        raise _corrupt(None)
+    return entry
 
 
-def parse_values(ref: Ref, values: Values) -> Entry:
-    """Read the fields READ of a hash that is there: CorruptEntryError if it is not whole."""
+def parse_values(ref: Ref, values: Values) -> Entry | None:
+    """Read the fields READ: None if there are none, as in a hash of leases, CorruptEntryError if some are missing."""
     id_, type_, value, content, url, mime_type, size, by, created, updated, expires, revision, deleted = values
     try:
         if deleted is not None:
             return Tombstone(ref, "", parse_utc(deleted), 0 if revision is None else int(revision))
         if id_ is None or by is None or created is None or updated is None:
+            if values.count(None) == len(values):
+                return None
             raise ValueError("a field is missing")  # noqa: TRY301 - like one that cannot be read
         created_at = parse_utc(created)
         if type_ == b"json" and value is not None:
