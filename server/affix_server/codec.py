@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -109,56 +110,50 @@ def decode_content(request: pb.CreateAttachmentRequest) -> Content | None:
 
 def encode_attachment(attachment: Attachment | Summary) -> pb.Attachment:
     """Return the message of an attachment, without its content for a summary."""
-    message = pb.Attachment()
-    fill_attachment(message, attachment)
-    return message
+    return pb.Attachment(**_attachment(attachment))
 
 
-def fill_attachment(message: pb.Attachment, attachment: Attachment | Summary) -> None:
-    """Write an attachment into a message where it is, without its content for a summary.
+def _attachment(attachment: Attachment | Summary) -> dict[str, Any]:
+    """Return the fields of an attachment's message, as its constructor takes them, without content for a summary.
 
-    Field by field: to make a message and then have it copied into another costs twice as much.
+    A message of messages is made of dicts: to make each and have it copied takes twice as long, and to set field after
+    field a third longer.
     """
-    message.id = attachment.id
-    message.task_id = attachment.task_id
-    message.key = attachment.key
-    message.type = _TYPE_NUMBERS[attachment.type]
-    message.created_by = attachment.created_by
-    _fill_time(message.created_at, attachment.created_at)
-    _fill_time(message.updated_at, attachment.updated_at)
-    message.revision = attachment.revision
+    created = _time(attachment.created_at)
+    fields: dict[str, Any] = {
+        "id": attachment.id,
+        "task_id": attachment.task_id,
+        "key": attachment.key,
+        "created_by": attachment.created_by,
+        "created_at": created,
+        "updated_at": created if attachment.updated_at == attachment.created_at else _time(attachment.updated_at),
+        "revision": attachment.revision,
+    }
     if attachment.expires_at is not None:
-        _fill_time(message.expires_at, attachment.expires_at)
+        fields["expires_at"] = _time(attachment.expires_at)
     if isinstance(attachment, Summary):
-        message.content_bytes = attachment.content_bytes
+        fields["type"] = _TYPE_NUMBERS[attachment.type]
+        fields["content_bytes"] = attachment.content_bytes
         if attachment.mime_type is not None:
-            _fill_binary(message.binary, attachment.mime_type, attachment.size)
-        return
-    match attachment.content:
-        case JsonContent(value):
-            message.json.value = value
-            message.json.SetInParent()
-        case MarkdownContent(text):
-            message.markdown.content = text
-            message.markdown.SetInParent()
-        case TextContent(text):
-            message.text.content = text
-            message.text.SetInParent()
-        case UrlContent(url):
-            message.url.url = url
-        case BinaryContent(mime_type, size):
-            _fill_binary(message.binary, mime_type, size)
+            fields["binary"] = {"mime_type": attachment.mime_type, "size": attachment.size}
+        return fields
+    content = attachment.content
+    if isinstance(content, JsonContent):
+        fields["type"], fields["json"] = pb.ATTACHMENT_TYPE_JSON, {"value": content.value}
+    elif isinstance(content, MarkdownContent):
+        fields["type"], fields["markdown"] = pb.ATTACHMENT_TYPE_MARKDOWN, {"content": content.content}
+    elif isinstance(content, TextContent):
+        fields["type"], fields["text"] = pb.ATTACHMENT_TYPE_TEXT, {"content": content.content}
+    elif isinstance(content, UrlContent):
+        fields["type"], fields["url"] = pb.ATTACHMENT_TYPE_URL, {"url": content.url}
+    else:
+        fields["type"] = pb.ATTACHMENT_TYPE_BINARY
+        fields["binary"] = {"mime_type": content.mime_type, "size": content.size}
+    return fields
 
 
-def _fill_binary(message: pb.BinaryContent, mime_type: str, size: int | None) -> None:
-    message.mime_type = mime_type
-    if size is not None:
-        message.size = size
-
-
-def _fill_time(message: Timestamp, ms: int) -> None:
-    message.seconds = ms // 1000
-    message.nanos = ms % 1000 * 1_000_000
+def _time(ms: int) -> dict[str, int]:
+    return {"seconds": ms // 1000, "nanos": ms % 1000 * 1_000_000}
 
 
 def encode_created(created: Created) -> pb.CreateAttachmentResponse:
@@ -177,25 +172,22 @@ def encode_created(created: Created) -> pb.CreateAttachmentResponse:
 
 def encode_page(page: Page) -> pb.ListAttachmentsResponse:
     """Return the answer to a list."""
-    response = pb.ListAttachmentsResponse(total_count=page.total_count, has_more=page.has_more, degraded=page.degraded)
-    for attachment in page.attachments:
-        fill_attachment(response.attachments.add(), attachment)
-    return response
+    attachments: Any = [_attachment(one) for one in page.attachments]
+    return pb.ListAttachmentsResponse(
+        attachments=attachments, total_count=page.total_count, has_more=page.has_more, degraded=page.degraded
+    )
 
 
 def encode_got(attachment: Attachment) -> pb.GetAttachmentResponse:
     """Return the answer to a get."""
-    response = pb.GetAttachmentResponse()
-    fill_attachment(response.attachment, attachment)
-    return response
+    fields: Any = _attachment(attachment)
+    return pb.GetAttachmentResponse(attachment=fields)
 
 
 def encode_batch(attachments: Iterable[Attachment]) -> pb.BatchGetAttachmentsResponse:
     """Return the answer to a batch of which nothing may be missing."""
-    response = pb.BatchGetAttachmentsResponse()
-    for attachment in attachments:
-        fill_attachment(response.attachments.add(), attachment)
-    return response
+    fields: Any = [_attachment(one) for one in attachments]
+    return pb.BatchGetAttachmentsResponse(attachments=fields)
 
 
 def encode_found(ref: Ref, found: Attachment | None) -> pb.BatchGetEntry:
