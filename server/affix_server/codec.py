@@ -131,7 +131,7 @@ def _attachment(attachment: Attachment | Summary) -> dict[str, Any]:
     }
     if attachment.expires_at is not None:
         fields["expires_at"] = _time(attachment.expires_at)
-    if isinstance(attachment, Summary):
+    if not isinstance(attachment, Attachment):
         fields["type"] = _TYPE_NUMBERS[attachment.type]
         fields["content_bytes"] = attachment.content_bytes
         if attachment.mime_type is not None:

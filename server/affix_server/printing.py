@@ -107,21 +107,21 @@ def _line(one: Attachment | Summary, *, with_revision: bool) -> _Line:
     mime_type: str | UnsetType = UNSET
     size: int | UnsetType = UNSET
     count: int | UnsetType = UNSET
-    if isinstance(one, Summary):
-        type_, count = one.type, one.content_bytes
-        if one.mime_type is not None:
-            mime_type, size = one.mime_type, UNSET if one.size is None else one.size
-    else:
+    if isinstance(one, Attachment):
         content = one.content
         type_ = content.type
         if isinstance(content, JsonContent):
             value = Raw(content.value)
-        elif isinstance(content, MarkdownContent | TextContent):
+        elif isinstance(content, (MarkdownContent, TextContent)):
             text = content.content
         elif isinstance(content, UrlContent):
             url = content.url
         else:
             mime_type, size = content.mime_type, UNSET if content.size is None else content.size
+    else:
+        type_, count = one.type, one.content_bytes
+        if one.mime_type is not None:
+            mime_type, size = one.mime_type, UNSET if one.size is None else one.size
     return _Line(
         one.id,
         one.task_id,

@@ -69,11 +69,14 @@ Raw = Mapping[bytes, bytes]
 # The values of READ, in its order; None for a field that is not there.
 Values = Sequence[bytes | None]
 
-# What is asked for where many are read at once: by place, since to send and parse names takes as long as values do.
+# What is asked for, by place, since to send and parse names takes as long as values do. Those at the end have no part
+# in what has a value or a content, as most have, and may be left out then.
 READ = (
-    *("id", "type", "value", "content", "url", "mimeType", "size", "createdBy", "createdAt", "updatedAt"),
-    *("expiresAt", "revision", "deleted"),
+    *("id", "type", "value", "content", "createdBy", "createdAt", "updatedAt", "expiresAt", "revision"),
+    *("url", "mimeType", "size", "deleted"),
 )
+_OF_MOST = READ.index("url")
+_TYPES = {type_.value.encode(): type_ for type_ in AttachmentType}
 _READ_BYTES = tuple(name.encode() for name in READ)
 
 
@@ -115,19 +118,25 @@ def parse_entry(ref: Ref, reply: Sequence[bytes]) -> Entry | None:
 
 def parse_values(ref: Ref, values: Values) -> Entry | None:
     """Read the fields READ: None if there are none, as in a hash of leases, CorruptEntryError if some are missing."""
-    id_, type_, value, content, url, mime_type, size, by, created, updated, expires, revision, deleted = values
+    of_most = values if len(values) == _OF_MOST else values[:_OF_MOST]
+    id_, type_, value, content, by, created, updated, expires, revision = of_most
     try:
-        if deleted is not None:
-            return Tombstone(ref, "", parse_utc(deleted), 0 if revision is None else int(revision))
-        if id_ is None or by is None or created is None or updated is None:
+        if type_ == b"json" and value is not None:
+            attached: Content | None = JsonContent(value.decode())
+        elif type_ == b"text" and content is not None:
+            attached = TextContent(content.decode())
+        elif type_ == b"markdown" and content is not None:
+            attached = MarkdownContent(content.decode())
+        else:
+            url, mime_type, size, deleted = values[_OF_MOST:] or (None, None, None, None)
+            if deleted is not None:
+                return Tombstone(ref, "", parse_utc(deleted), 0 if revision is None else int(revision))
+            attached = _parse_reference(type_, url, mime_type, size)
+        if attached is None or id_ is None or by is None or created is None or updated is None:
             if values.count(None) == len(values):
                 return None
             raise ValueError("a field is missing")  # noqa: TRY301 - like one that cannot be read
         created_at = parse_utc(created)
-        if type_ == b"json" and value is not None:
-            attached: Content = JsonContent(value.decode())
-        else:
-            attached = _parse_content(type_, content, url, mime_type, size)
         return Attachment(
             id_.decode(),
             ref.task_id,
@@ -144,6 +153,17 @@ def parse_values(ref: Ref, values: Values) -> Entry | None:
         raise _corrupt(revision) from fault
 
 
+def _parse_reference(
+    type_: bytes | None, url: bytes | None, mime_type: bytes | None, size: bytes | None
+) -> UrlContent | BinaryContent | None:
+    """Read what tells of something kept elsewhere; None for something else."""
+    if type_ == b"url" and url is not None:
+        return UrlContent(url.decode())
+    if type_ == b"binary" and mime_type is not None:
+        return BinaryContent(mime_type.decode(), None if size is None else int(size))
+    return None
+
+
 def parse_read(ref: Ref, reply: Any) -> Entry | TooLarge | None:
     """Read what _read.lua returns of an entry, CorruptEntryError if it is not whole."""
     if isinstance(reply, int):
@@ -151,53 +171,34 @@ def parse_read(ref: Ref, reply: Any) -> Entry | TooLarge | None:
     return parse_values(ref, reply) if reply else None
 
 
-def parse_summary(ref: Ref, reply: Sequence[bytes]) -> Summary | Tombstone | None:
-    """Read the reply of page.lua without contents: None if there is no hash, CorruptEntryError if it is not whole."""
-    if not reply:
+def parse_summary(ref: Ref, values: Sequence[Any]) -> Summary | Tombstone | None:
+    """Read what page.lua returns of a summary: None if there is none, CorruptEntryError if it is not whole."""
+    if values.count(None) == len(values):
         return None
-    fields = _raw(reply)
-    if LEASES in fields:
-        return None
+    id_, type_name, mime_type, size, by, created, updated, expires, revision, deleted, content_bytes = values
     try:
-        if b"deleted" in fields:
-            return _parse_tombstone(ref, fields)
-        type_ = AttachmentType(fields[b"type"].decode())
+        if deleted is not None:
+            return Tombstone(ref, "", parse_utc(deleted), 0 if revision is None else int(revision))
+        type_ = _TYPES.get(type_name)
         is_binary = type_ is AttachmentType.BINARY
+        if type_ is None or None in {id_, by, created, updated, mime_type if is_binary else content_bytes}:
+            raise ValueError("a field is missing")  # noqa: TRY301 - as above
         return Summary(
-            id=fields[b"id"].decode(),
+            id=id_.decode(),
             task_id=ref.task_id,
             key=ref.key,
             type=type_,
-            content_bytes=0 if is_binary else int(fields[b"contentBytes"]),
-            mime_type=fields[b"mimeType"].decode() if is_binary else None,
-            size=int(fields[b"size"]) if b"size" in fields else None,
-            created_by=fields[b"createdBy"].decode(),
-            created_at=parse_utc(fields[b"createdAt"]),
-            updated_at=parse_utc(fields[b"updatedAt"]),
-            revision=int(fields.get(b"revision", 0)),
-            expires_at=_moment(fields, b"expiresAt"),
+            content_bytes=0 if is_binary else content_bytes,
+            mime_type=mime_type.decode() if is_binary else None,
+            size=None if size is None else int(size),
+            created_by=by.decode(),
+            created_at=parse_utc(created),
+            updated_at=parse_utc(updated),
+            revision=0 if revision is None else int(revision),
+            expires_at=None if expires is None else parse_utc(expires),
         )
-    except (KeyError, ValueError) as fault:
-        raise _corrupt(fields.get(b"revision")) from fault
-
-
-def _parse_tombstone(ref: Ref, fields: Raw) -> Tombstone:
-    return Tombstone(ref, "", parse_utc(fields[b"deleted"]), int(fields.get(b"revision", 0)))
-
-
-def _parse_content(
-    type_: bytes | None, content: bytes | None, url: bytes | None, mime_type: bytes | None, size: bytes | None
-) -> Content:
-    """Read any content but JSON, which most are."""
-    if type_ == b"markdown" and content is not None:
-        return MarkdownContent(content.decode())
-    if type_ == b"text" and content is not None:
-        return TextContent(content.decode())
-    if type_ == b"url" and url is not None:
-        return UrlContent(url.decode())
-    if type_ == b"binary" and mime_type is not None:
-        return BinaryContent(mime_type.decode(), None if size is None else int(size))
-    raise ValueError("no content of its type")
+    except ValueError as fault:
+        raise _corrupt(revision) from fault
 
 
 def task_fields(entry: TaskEntry) -> Fields:

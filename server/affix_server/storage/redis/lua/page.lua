@@ -4,11 +4,9 @@
 --      4 largest content to send along, in bytes; -1 for none: entries without their contents
 --      5 what the keys listed begin with, 6 '1' for the newest first, 7 the time in ms: what is gone by then is not listed
 -- Returns nil if an index is not complete, else {total, key, entry, key, entry, ...} where an
--- entry is what _read.lua says, an empty list if it has expired. Without
--- contents it is {field, value, ...} with the size of the content, if it has one, as `contentBytes`.
-local FIELDS = {
-  'id', 'type', 'mimeType', 'size', 'createdBy', 'createdAt', 'updatedAt', 'expiresAt', 'revision', 'deleted', 'leases',
-}
+-- entry is what _read.lua says. Without contents it is the fields that `summary` asks for, by place,
+-- and the size of the content, false if there is none.
+local CONTENTS = { json = 'value', markdown = 'content', text = 'content', url = 'url' }
 local SCAN = 1000
 for _, index in ipairs(KEYS) do
   local complete = redis.pcall('ZSCORE', index, '')
@@ -34,24 +32,15 @@ end
 table.sort(places)
 
 local function summary(name)
-  local values = redis.pcall('HMGET', name, unpack(FIELDS))
-  if values.err then
+  local fields = redis.pcall('HMGET', name, 'id', 'type', 'mimeType', 'size', 'createdBy', 'createdAt', 'updatedAt',
+    'expiresAt', 'revision', 'deleted')
+  if fields.err then
     return {}
   end
-  local found = {}
-  for i, value in ipairs(values) do
-    if value then
-      found[#found + 1] = FIELDS[i]
-      found[#found + 1] = value
-    end
-  end
-  for _, field in ipairs({ 'value', 'content', 'url' }) do
-    if redis.call('HEXISTS', name, field) == 1 then
-      found[#found + 1] = 'contentBytes'
-      found[#found + 1] = tostring(redis.call('HSTRLEN', name, field))
-    end
-  end
-  return found
+  local content = CONTENTS[fields[2]]
+  local size = content and redis.call('HSTRLEN', name, content)
+  fields[#fields + 1] = content and (size > 0 or redis.call('HEXISTS', name, content) == 1) and size
+  return fields
 end
 
 local function entry(name)
