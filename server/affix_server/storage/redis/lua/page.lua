@@ -39,7 +39,7 @@ local function summary(name)
   end
   local content = CONTENTS[fields[2]]
   local size = content and redis.call('HSTRLEN', name, content)
-  fields[#fields + 1] = content and (size > 0 or redis.call('HEXISTS', name, content) == 1) and size
+  fields[#fields + 1] = content and (size > 0 or redis.call('HEXISTS', name, content) == 1) and size or false
   return fields
 end
 
