@@ -124,7 +124,7 @@ class RedisOnlyAttachments:
 
     async def get(self, ref: Ref) -> Attachment:
         """See storage.base.Attachments."""
-        (entry,) = await self._cache.get((ref,))
+        entry = await self._cache.look(ref)
         return entry if self._clock.lives(entry) else await self._refuse(ref)
 
     async def batch_get(self, refs: Sequence[Ref], *, allow_missing: bool = False) -> Sequence[Attachment | None]:
