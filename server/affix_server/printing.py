@@ -16,6 +16,7 @@ from affix_server.domain import (
     Attachment,
     AttachmentType,
     JsonContent,
+    LargeText,
     MarkdownContent,
     Page,
     Summary,
@@ -35,7 +36,7 @@ class _Line(Struct, rename="camel", gc=False):
     key: str
     type: AttachmentType
     value: Raw | UnsetType
-    content: str | UnsetType
+    content: str | Raw | UnsetType
     url: str | UnsetType
     size: int | UnsetType
     mime_type: str | UnsetType
@@ -102,7 +103,7 @@ def _line(one: Attachment | Summary, *, with_revision: bool) -> _Line:
     expires = UNSET if one.expires_at is None else format_ms(one.expires_at)
     revision = one.revision if with_revision else UNSET
     value: Raw | UnsetType = UNSET
-    text: str | UnsetType = UNSET
+    text: str | Raw | UnsetType = UNSET
     url: str | UnsetType = UNSET
     mime_type: str | UnsetType = UNSET
     size: int | UnsetType = UNSET
@@ -113,7 +114,7 @@ def _line(one: Attachment | Summary, *, with_revision: bool) -> _Line:
         if isinstance(content, JsonContent):
             value = Raw(content.value)
         elif isinstance(content, (MarkdownContent, TextContent)):
-            text = content.content
+            text = _large_or_small(content.content)
         elif isinstance(content, UrlContent):
             url = content.url
         else:
@@ -139,3 +140,8 @@ def _line(one: Attachment | Summary, *, with_revision: bool) -> _Line:
         expires,
         revision,
     )
+
+
+def _large_or_small(text: str) -> str | Raw:
+    """Return a text as it is to be printed: a large one that was printed before, as what it was then."""
+    return Raw(text.quoted()) if isinstance(text, LargeText) else text

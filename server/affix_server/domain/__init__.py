@@ -43,6 +43,7 @@ from affix_server.domain.tasks import (
     TaskStatus,
     WrittenTask,
 )
+from affix_server.domain.texts import LargeText
 
 __all__ = [
     "ALWAYS",
@@ -60,6 +61,7 @@ __all__ = [
     "Deletion",
     "EventKind",
     "JsonContent",
+    "LargeText",
     "MarkdownContent",
     "NewTask",
     "Page",

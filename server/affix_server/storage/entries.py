@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from affix_server.domain import ALWAYS, Attachment, AttachmentType, Condition, Content, Ref, Task
+from affix_server.domain import ALWAYS, Attachment, AttachmentType, Condition, Content, Ref, Summary, Task
 
 # Who deletes what has expired.
 EXPIRY = "expiry"
@@ -135,3 +135,15 @@ class IndexLine:
 def random_suffix(length: int) -> str:
     """Return characters of 0-9a-z from a secure source, for the random part of an id."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(length))
+
+
+Found = Entry | Summary | TooLarge | None
+
+
+@dataclass(frozen=True, slots=True)
+class CachedPage:
+    """A page as the index has it; an entry is None where its hash has expired."""
+
+    total_count: int
+    keys: tuple[str, ...]
+    entries: tuple[Found, ...]

@@ -16,10 +16,10 @@ from affix_server.errors import (
 from affix_server.storage.clock import Clock
 from affix_server.storage.counts import Counts
 from affix_server.storage.drainer import Drainer
-from affix_server.storage.entries import TaskTombstone, Tombstone, TooLarge
+from affix_server.storage.entries import Found, TaskTombstone, Tombstone, TooLarge
 from affix_server.storage.limits import NO_LIMIT, answer_budget, content_size, require_room
 from affix_server.storage.postgres.attachments import AttachmentTable, Row, Rows, SummaryRow
-from affix_server.storage.redis.cache import Cache, Found
+from affix_server.storage.redis.cache import Cache
 from affix_server.storage.redis.intents import Intents
 from affix_server.storage.redis.task_cache import TaskCache
 from affix_server.storage.redis.task_marks import TaskMarks

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter
 
-from affix_server.domain import Attachment, Query, Ref, Summary
-from affix_server.storage.entries import Entry, IndexLine, Tombstone, TooLarge
+from affix_server.domain import Attachment, Query, Ref
+from affix_server.storage.entries import CachedPage, Entry, IndexLine, Tombstone, TooLarge
 from affix_server.storage.limits import NO_CONTENTS
 from affix_server.storage.redis import names
 from affix_server.storage.redis.client import RedisClient, Script, accept, is_wrong_type
@@ -23,6 +22,7 @@ from affix_server.storage.redis.hashes import (
     parse_summary,
     parse_values,
 )
+from affix_server.storage.redis.large import IS_SAME, SAME, LargeEntries, is_large
 from affix_server.storage.redis.publishing import (
     BEGIN,
     DROP,
@@ -44,24 +44,13 @@ from affix_server.storage.revisions import Revisions
 ENTRIES, PAGE = Script("_read", "entries"), Script("_read", "page")
 INDEX_BEGIN, INDEX_LOAD, FORGET = Script("index_begin"), Script("index_load"), Script("forget")
 OVERTAKE = Script("overtake")
-SCRIPTS = (BEGIN, LEASE, RELEASE, PUT, DROP, ENTRIES, PAGE, INDEX_BEGIN, INDEX_LOAD, FORGET, OVERTAKE)
+SCRIPTS = (BEGIN, LEASE, RELEASE, PUT, DROP, ENTRIES, PAGE, INDEX_BEGIN, INDEX_LOAD, FORGET, OVERTAKE, SAME)
 
 # An index is built in one go by one request; what a dead builder left goes away by itself.
 BUILDING_TTL_SECONDS = 60
 _SCAN_AT_ONCE = 500
 
 F = TypeVar("F")
-
-Found = Entry | Summary | TooLarge | None
-
-
-@dataclass(frozen=True, slots=True)
-class CachedPage:
-    """A page as the index has it; an entry is None where its hash has expired."""
-
-    total_count: int
-    keys: tuple[str, ...]
-    entries: tuple[Found, ...]
 
 
 class Cache:
@@ -72,10 +61,17 @@ class Cache:
     """
 
     def __init__(
-        self, client: RedisClient, revisions: Revisions, *, ttl_seconds: int, registry: CollectorRegistry
+        self,
+        client: RedisClient,
+        revisions: Revisions,
+        large: LargeEntries,
+        *,
+        ttl_seconds: int,
+        registry: CollectorRegistry,
     ) -> None:
-        """Use a client; settled entries and indexes live `ttl_seconds`."""
+        """Use a client; settled entries and indexes live `ttl_seconds`, large ones are kept here as well."""
         self._client = client
+        self._large = large
         self._revisions = revisions
         self._ttl = ttl_seconds
         self._corrupt = Counter(
@@ -124,7 +120,10 @@ class Cache:
 
     async def look(self, ref: Ref) -> Entry | None:
         """Read one entry, whatever its size; None for what Redis does not have."""
-        values = await self._client.ask(("HMGET", names.entry(ref), *READ))
+        kept = self._large.find(ref)
+        values = await self._client.ask(("HMGET", names.entry(ref), *READ) if kept is None else kept.question)
+        if kept is not None and values == IS_SAME:
+            return kept.entry
         try:
             entry = _parse_values(ref, values)
         except CorruptEntryError as fault:
@@ -132,6 +131,8 @@ class Cache:
             return None
         if entry is not None:
             self._revisions.observe(entry.revision)
+        if isinstance(entry, Attachment) and (kept is not None or is_large(values)):
+            return self._large.note(entry, values)
         return entry
 
     async def get(self, refs: Sequence[Ref]) -> list[Entry | None]:
@@ -278,7 +279,7 @@ class Cache:
 
 def _parse_values(ref: Ref, reply: Reply) -> Entry | None:
     if isinstance(reply, list):
-        return parse_values(ref, reply)
+        return parse_values(ref, reply) if reply else None
     return _parse_entry(ref, reply)  # an error
 
 

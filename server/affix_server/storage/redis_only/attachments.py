@@ -25,10 +25,10 @@ from affix_server.domain import (
 from affix_server.errors import AttachmentNotFoundError, StorageUnavailableError, TaskNotFoundError
 from affix_server.storage.clock import Clock
 from affix_server.storage.conditions import require
-from affix_server.storage.entries import EXPIRY, Entry, Tombstone, TooLarge, random_suffix
+from affix_server.storage.entries import EXPIRY, Entry, Found, Tombstone, TooLarge, random_suffix
 from affix_server.storage.events import attachment_event
 from affix_server.storage.limits import answer_budget, content_size, require_room
-from affix_server.storage.redis.cache import Cache, Found
+from affix_server.storage.redis.cache import Cache
 from affix_server.storage.redis.pending import PendingWrites, Seen
 from affix_server.storage.redis.task_cache import TaskCache
 
