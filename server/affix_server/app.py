@@ -23,8 +23,9 @@ from affix_server.grpc_options import grpc_options
 from affix_server.handlers import Handler, Interceptors, method_handlers
 from affix_server.health import HealthServicer, Usable
 from affix_server.interceptors.authentication import Authentication
+from affix_server.interceptors.bounds import Bounds
 from affix_server.interceptors.caps import CallCap, UnsentCap, WatcherCap
-from affix_server.interceptors.deadline import bound_stream, bound_time
+from affix_server.interceptors.deadline import Deadlines, bound_stream
 from affix_server.interceptors.decoding import refuse_undecodable
 from affix_server.interceptors.metrics import CallMetrics
 from affix_server.interceptors.outcomes import Outcomes
@@ -144,13 +145,16 @@ def _services(
     access = OpenAccess() if credentials is None else PrincipalAccess(storage.tasks)
     log = RequestLog(settings.log_calls, settings.log_slow_seconds, name_of=name_of)
     outcomes = Outcomes(CallMetrics(registry), log)
+    bounds = Bounds(
+        CallCap(settings.max_concurrent_calls),
+        Deadlines(settings.operation_timeout_seconds),
+        UnsentCap(settings.max_unsent_bytes, settings.send_timeout_seconds),
+    )
     watchers = WatcherCap(settings.max_watchers, settings.max_watchers_per_caller, name_of=name_of)
     interceptors = Interceptors(
         calls=(
             outcomes.calls,
-            CallCap(settings.max_concurrent_calls).cap,
-            UnsentCap(settings.max_unsent_bytes, settings.send_timeout_seconds).cap,
-            bound_time(settings.operation_timeout_seconds),
+            bounds.calls,
             *(() if authentication is None else (authentication.calls,)),
             rate_limit,
             refuse_undecodable,

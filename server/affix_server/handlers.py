@@ -40,14 +40,19 @@ def method_handlers(descriptor: Any, servicer: object, interceptors: Interceptor
         method = Method(descriptor.full_name, described.name)
         behavior = getattr(servicer, method.name)
         deserializer = tolerant_deserializer(GetMessageClass(described.input_type))
-        serializer = GetMessageClass(described.output_type).SerializeToString
         if described.server_streaming:
             stream = _stream(method, behavior, interceptors)
-            handlers[method.name] = grpc.unary_stream_rpc_method_handler(stream, deserializer, serializer)
+            handlers[method.name] = grpc.unary_stream_rpc_method_handler(stream, deserializer, _serialized)
         else:
             wrapped = _wrap(method, behavior, interceptors.calls)
-            handlers[method.name] = grpc.unary_unary_rpc_method_handler(wrapped, deserializer, serializer)
+            handlers[method.name] = grpc.unary_unary_rpc_method_handler(wrapped, deserializer, _serialized)
     return handlers
+
+
+def _serialized(answer: Any) -> bytes:
+    """Return an answer as bytes, which it may be already."""
+    data: bytes = answer if isinstance(answer, bytes) else answer.SerializeToString()
+    return data
 
 
 def _wrap(method: Method, behavior: Behavior, interceptors: Sequence[Interceptor]) -> Behavior:

@@ -28,7 +28,7 @@ from affix_server.validation import Checks
 _TOKEN = re.compile(r"affix_([0-9a-f]{12})_[A-Za-z0-9_-]{43}", re.ASCII)
 _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _SECRET_BYTES = 32
-_NOBODY = "0" * 64
+_NOBODY = ("0" * 64, None)
 
 
 class TokenLine(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -55,15 +55,15 @@ class Tokens:
 
     def __init__(self, path: Path, setting: str) -> None:
         """Read the file. Raises StartError."""
-        self._file: WatchedFile[Mapping[str, TokenLine]] = WatchedFile(path, setting, _by_id)
+        self._file: WatchedFile[Mapping[str, tuple[str, Principal | None]]] = WatchedFile(path, setting, _known)
 
     def principal(self, token: str) -> Principal:
         """See Credentials."""
         parts = _TOKEN.fullmatch(token)
-        line = self._file.value.get(parts[1]) if parts else None
+        sha256, principal = self._file.value.get(parts[1], _NOBODY) if parts else _NOBODY
         # Compared in constant time, also where there is nothing to compare with.
-        if hmac.compare_digest(_hash(token), line.sha256 if line else _NOBODY) and line is not None:
-            return line.principal
+        if hmac.compare_digest(_hash(token), sha256) and principal is not None:
+            return principal
         raise UnauthenticatedError("The token is not valid")
 
 
@@ -106,6 +106,11 @@ def remove_token(path: Path, id_: str) -> bool:
 
 def _hash(token: str) -> str:
     return hashlib.sha256(token.encode(errors="replace")).hexdigest()
+
+
+def _known(text: bytes) -> dict[str, tuple[str, Principal | None]]:
+    """Read a file into what each call asks of it: hashes, and whose they are, by id. Raises BadFileError."""
+    return {id_: (line.sha256, line.principal) for id_, line in _by_id(text).items()}
 
 
 def _by_id(text: bytes) -> dict[str, TokenLine]:

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 
-from affix_server.calls import Behavior, CallContext, Method, StreamBehavior
+from affix_server.calls import CallContext, Method, StreamBehavior
 from affix_server.errors import LimitExceededError
 from affix_server.interceptors.rate_limit import caller
 
@@ -22,24 +22,22 @@ _LARGE_BYTES = 64 * 1024
 class CallCap:
     """At most so many calls at the same time; streams are not counted."""
 
+    __slots__ = ("_limit", "_running")
+
     def __init__(self, limit: int) -> None:
-        """Make the interceptor `cap`."""
+        """Let so many in."""
         self._limit = limit
         self._running = 0
 
-    def cap(self, _method: Method, behavior: Behavior) -> Behavior:
-        """Refuse a call too many."""
+    def enter(self) -> None:
+        """Let a call in, which must `leave`. Raises LimitExceededError for one too many, which must not."""
+        if self._running >= self._limit:
+            raise LimitExceededError("calls at the same time", self._limit, self._running + 1)
+        self._running += 1
 
-        async def capped(request: Any, context: CallContext) -> Any:
-            if self._running >= self._limit:
-                raise LimitExceededError("calls at the same time", self._limit, self._running + 1)
-            self._running += 1
-            try:
-                return await behavior(request, context)
-            finally:
-                self._running -= 1
-
-        return capped
+    def leave(self) -> None:
+        """Make room for another."""
+        self._running -= 1
 
 
 class WatcherCap:
@@ -83,35 +81,40 @@ class UnsentCap:
     An answer that is not taken in time is given up, and its call with it.
     """
 
+    __slots__ = ("_limit", "_longest_seconds", "_unsent")
+
     def __init__(self, limit: int, longest_seconds: float) -> None:
-        """Make the interceptor `cap`."""
+        """Bound them so."""
         self._limit = limit
         self._longest_seconds = longest_seconds
         self._unsent = 0
 
-    def cap(self, _method: Method, behavior: Behavior) -> Behavior:
-        """Refuse an answer too many."""
+    def sent(self, response: Any, context: CallContext) -> Any:
+        """Return an answer as it leaves: over the network its bytes, since how many they are is known only then.
 
-        async def capped(request: Any, context: CallContext) -> Any:
-            response = await behavior(request, context)
-            add_done_callback = getattr(context, "add_done_callback", None)
-            # Within the process nothing is sent: there HTTP's own port looks after it.
-            if add_done_callback is None or (size := response.ByteSize()) <= _LARGE_BYTES:
-                return response
-            if self._unsent + size > self._limit:
-                raise LimitExceededError("bytes of answers that wait to be taken", self._limit, self._unsent + size)
-            self._unsent += size
-            sending = asyncio.current_task()
-            giving_up = asyncio.get_running_loop().call_later(self._longest_seconds, sending.cancel if sending else _no)
+        Raises LimitExceededError for an answer too many.
+        """
+        add_done_callback = getattr(context, "add_done_callback", None)
+        if add_done_callback is None:
+            return response  # Within the process nothing is sent: there HTTP's own port looks after it.
+        data: bytes = response.SerializeToString()
+        if len(data) > _LARGE_BYTES:
+            self._wait(len(data), add_done_callback)
+        return data
 
-            def done(_context: object) -> None:
-                self._unsent -= size
-                giving_up.cancel()
+    def _wait(self, size: int, add_done_callback: Callable[[Callable[[object], None]], None]) -> None:
+        """Count an answer until its call is over, which it is in time."""
+        if self._unsent + size > self._limit:
+            raise LimitExceededError("bytes of answers that wait to be taken", self._limit, self._unsent + size)
+        self._unsent += size
+        sending = asyncio.current_task()
+        giving_up = asyncio.get_running_loop().call_later(self._longest_seconds, sending.cancel if sending else _no)
 
-            add_done_callback(done)
-            return response
+        def done(_context: object) -> None:
+            self._unsent -= size
+            giving_up.cancel()
 
-        return capped
+        add_done_callback(done)
 
 
 def _no() -> None:

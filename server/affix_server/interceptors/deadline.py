@@ -7,85 +7,75 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
-from affix_server.calls import Behavior, CallContext, Interceptor, Method, StreamBehavior
+import msgspec
+
+from affix_server.calls import Behavior, CallContext, Method, StreamBehavior
 from affix_server.errors import DeadlineExceededError
 
 # How much later than its time a call may end, and how long a time is not cut shorter by that.
 _SWEEP_SECONDS, _COARSE_FROM_SECONDS = 0.05, 1.0
 
 
-class _Call:
-    """A call that is running, the task it runs in, and when it has to end."""
+class Deadline(msgspec.Struct, eq=False):
+    """When a call has to end, and the task it runs in."""
 
-    __slots__ = ("cancelling", "end", "expired", "task")
+    task: asyncio.Task[Any]
+    end: float
+    cancelling: int
+    expired: bool = False
 
-    def __init__(self, task: asyncio.Task[Any], end: float) -> None:
-        self.task = task
-        self.end = end
-        self.expired = False
-        self.cancelling = task.cancelling()
+    def raise_if_over(self) -> None:
+        """Raise DeadlineExceededError if this is why the call was cancelled, and nobody else wants it to end."""
+        # As asyncio.timeout has it: cancelled by us, and by nobody else.
+        if self.expired and self.task.uncancel() <= self.cancelling:
+            raise DeadlineExceededError from None
 
 
-class _Sweep:
-    """Cancels calls whose time is over: one look at all of them now and then, not a timer each, which costs more."""
+class Deadlines:
+    """Those of all calls: one look at them now and then cancels what is over; a timer for each call costs more."""
 
-    def __init__(self) -> None:
-        self._running: set[_Call] = set()
+    def __init__(self, longest_seconds: float) -> None:
+        """Let no call take longer than this, whatever its caller says. Needs the running loop."""
+        self._longest = longest_seconds
+        self._loop = asyncio.get_running_loop()
+        self._running: set[Deadline] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self, task: asyncio.Task[Any], seconds: float) -> _Call:
-        loop = task.get_loop()
-        call = _Call(task, loop.time() + seconds)
-        self._running.add(call)
+    def begin(self, context: CallContext) -> Deadline | None:
+        """Watch over a call until `end`; a moment late it is over. None if that is too late: it needs `exactly`."""
+        loop, seconds = self._loop, self._seconds(context)
+        task = asyncio.current_task(loop)
+        if task is None or seconds < _COARSE_FROM_SECONDS:
+            return None
+        deadline = Deadline(task, loop.time() + seconds, task.cancelling())
+        self._running.add(deadline)
         if self._timer is None:
-            self._timer = loop.call_later(_SWEEP_SECONDS, self._look, loop)
-        return call
+            self._timer = loop.call_later(_SWEEP_SECONDS, self._look)
+        return deadline
 
-    def end(self, call: _Call) -> None:
-        self._running.discard(call)
+    def end(self, deadline: Deadline) -> None:
+        """Watch no longer: the call has ended."""
+        self._running.discard(deadline)
 
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        now = loop.time()
-        for call in self._running:
-            if call.end <= now and not call.expired:
-                call.expired = True
-                call.task.cancel()
-        self._timer = loop.call_later(_SWEEP_SECONDS, self._look, loop) if self._running else None
-
-
-def bound_time(longest_seconds: float) -> Interceptor:
-    """Make the interceptor; a call that is still running then ends with DEADLINE_EXCEEDED, a moment later at most."""
-    sweep = _Sweep()
-
-    def intercept(_method: Method, behavior: Behavior) -> Behavior:
-        async def bounded(request: Any, context: CallContext) -> Any:
-            left = context.time_remaining()
-            seconds = longest_seconds if left is None else min(left, longest_seconds)
-            task = asyncio.current_task()
-            if task is None or seconds < _COARSE_FROM_SECONDS:
-                return await _bounded_exactly(behavior, request, context, seconds)
-            call = sweep.begin(task, seconds)
-            try:
+    async def exactly(self, behavior: Behavior, request: Any, context: CallContext) -> Any:
+        """Do the call within its time, by a timer of its own."""
+        try:
+            async with asyncio.timeout(self._seconds(context)):
                 return await behavior(request, context)
-            except asyncio.CancelledError:
-                # As asyncio.timeout has it: cancelled by us, and by nobody else.
-                if call.expired and task.uncancel() <= call.cancelling:
-                    raise DeadlineExceededError from None
-                raise
-            finally:
-                sweep.end(call)
+        except TimeoutError:
+            raise DeadlineExceededError from None
 
-        return bounded
+    def _seconds(self, context: CallContext) -> float:
+        left = context.time_remaining()
+        return self._longest if left is None or left > self._longest else left
 
-    return intercept
-
-
-async def _bounded_exactly(behavior: Behavior, request: Any, context: CallContext, seconds: float) -> Any:
-    try:
-        async with asyncio.timeout(seconds):
-            return await behavior(request, context)
-    except TimeoutError:
-        raise DeadlineExceededError from None
+    def _look(self) -> None:
+        now = self._loop.time()
+        for deadline in self._running:
+            if deadline.end <= now and not deadline.expired:
+                deadline.expired = True
+                deadline.task.cancel()
+        self._timer = self._loop.call_later(_SWEEP_SECONDS, self._look) if self._running else None
 
 
 def bound_stream(_method: Method, behavior: StreamBehavior) -> StreamBehavior:
