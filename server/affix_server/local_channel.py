@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Generator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
 from typing import Any, NoReturn, Self, cast
 
 import grpc
@@ -62,18 +62,6 @@ class LocalContext:
         raise AioRpcError(code, Metadata(), Metadata(*trailing_metadata), details=details)
 
 
-class _LocalCall:
-    """What a multi-callable returns: something to await."""
-
-    __slots__ = ("_answer",)
-
-    def __init__(self, answer: Awaitable[Any]) -> None:
-        self._answer = answer
-
-    def __await__(self) -> Generator[Any, None, Any]:
-        return self._answer.__await__()
-
-
 class _LocalUnaryUnary:
     """A method of this process, in the shape of grpc.aio.UnaryUnaryMultiCallable."""
 
@@ -83,8 +71,10 @@ class _LocalUnaryUnary:
         behavior: Behavior | None = handler.unary_unary if handler is not None else None
         self._behavior = behavior or _unimplemented
 
-    def __call__(self, request: Any, *, timeout: float | None = None, metadata: Any = None, **_options: Any) -> Any:
-        return _LocalCall(self._behavior(request, LocalContext(metadata or (), timeout)))
+    def __call__(
+        self, request: Any, *, timeout: float | None = None, metadata: Any = None, **_options: Any
+    ) -> Awaitable[Any]:
+        return self._behavior(request, LocalContext(metadata or (), timeout))
 
 
 async def _unimplemented(_request: Any, context: Any) -> NoReturn:
