@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import psutil
 
-from affix_server.storage.postgres.database import Connection, Database, Work
+from affix_server.storage.postgres.database import Connection, Database, Pool, Work
 from affix_server.storage.postgres.tasks import TaskTable
 from affix_server.storage.redis.client import RedisClient
 from affix_server.storage.redis.pending import PendingWrites
@@ -137,8 +137,8 @@ async def frozen_with(statement: str, storage: Storage) -> AsyncIterator[None]:
     stopped: list[int] = []
     real = database(storage)._run_bounded
 
-    async def freezing(work: Work[V]) -> V:
-        return await real(lambda connection: work(cast("Connection", _Freezing(connection, statement, stopped))))
+    async def freezing(pool: Pool, work: Work[V]) -> V:
+        return await real(pool, lambda connection: work(cast("Connection", _Freezing(connection, statement, stopped))))
 
     with patch.object(database(storage), "_run_bounded", freezing):
         try:

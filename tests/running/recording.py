@@ -103,12 +103,14 @@ async def record() -> dict[str, Any]:
     asked: list[tuple[str, Any]] = []
     begun_us = time.time_ns() // 1000
 
-    async def listen(connection: Any) -> None:
-        connection.add_query_logger(lambda query: asked.append((query.query, encode(query.args))))
-
     make: Callable[..., Awaitable[Any]] = asyncpg.create_pool
 
-    def listening(*args: Any, **options: Any) -> Any:
+    def listening(*args: Any, init: Callable[[Any], Awaitable[None]] | None = None, **options: Any) -> Any:
+        async def listen(connection: Any) -> None:
+            if init is not None:
+                await init(connection)
+            connection.add_query_logger(lambda query: asked.append((query.query, encode(query.args))))
+
         return make(*args, **options, init=listen)
 
     asyncpg.create_pool = listening

@@ -16,7 +16,7 @@ _CONNECT_SECONDS = 5.0
 _OLDEST = 14
 _TABLES = ("tasks", "task_attachments", "redis_doubts")
 _RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
-_CONNECTIONS_A_PROCESS = 10
+_CONNECTIONS_A_PROCESS = 11
 
 # In quotes, because it is generic in the stubs only.
 _Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"

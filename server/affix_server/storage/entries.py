@@ -132,11 +132,6 @@ class IndexLine:
     expires_at: int | None = None
 
 
-def random_suffix(length: int) -> str:
-    """Return characters of 0-9a-z from a secure source, for the random part of an id."""
-    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
-
-
 Found = Entry | Summary | TooLarge | None
 
 
@@ -147,3 +142,14 @@ class CachedPage:
     total_count: int
     keys: tuple[str, ...]
     entries: tuple[Found, ...]
+
+
+def random_suffix(length: int) -> str:
+    """Return characters of 0-9a-z from a secure source, for the random part of an id."""
+    # One number for all of them: to ask for each by itself takes ten times as long.
+    number = secrets.randbelow(len(_ALPHABET) ** length)
+    characters = []
+    for _ in range(length):
+        number, place = divmod(number, len(_ALPHABET))
+        characters.append(_ALPHABET[place])
+    return "".join(characters)

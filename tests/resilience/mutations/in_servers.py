@@ -79,14 +79,14 @@ async def _purge_in_doubt(self: Reconciler) -> None:
     await self._attachments.purge(600)
 
 
-async def _without_fuse(self: Database, work: Any) -> Any:
-    connection = await self._pool.acquire(timeout=self.timeout)
+async def _without_fuse(self: Database, pool: Any, work: Any) -> Any:
+    connection = await pool.acquire(timeout=self.timeout)
     try:
         return await work(connection)
     except OSError:
         raise StorageUnavailableError("Database connection failed") from None
     finally:
-        await self._release(connection)
+        await self._release(pool, connection)
 
 
 async def _fly_alone(_: SingleFlight[Any], __: Hashable, work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:

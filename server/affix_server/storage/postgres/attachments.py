@@ -103,7 +103,7 @@ class AttachmentTable:
             fence = self._revisions.fence(self._database.now_us, self._database.timeout)
             return write_attachments(connection, writes, self._revisions, fence)
 
-        return await self._database.run(work, weight=len(writes))
+        return await self._database.commit(work, len(writes))
 
     async def drain(self, pending: Sequence[Pending], *, probing: bool = False) -> list[Row]:
         """Commit writes that were accepted while Postgres was away; the rows are as they are afterwards.

@@ -21,6 +21,7 @@ from affix_server.tracing import Spans
 
 # In quotes, because it is generic in the stubs only.
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 V = TypeVar("V")
 Work = Callable[[Connection], Awaitable[V]]
 
@@ -47,7 +48,10 @@ def statement(name: str) -> str:
 
 
 class Database:
-    """A pool of connections behind a circuit breaker. Callers wait for a free one as long as a statement may take.
+    """Connections behind a circuit breaker. Callers wait for a free one as long as a statement may take.
+
+    Group commits have one of their own, so that no reads keep them waiting
+    (docs/decisions/0035-what-a-write-costs.md).
 
     Every method raises StorageUnavailableError when Postgres cannot be reached,
     fails, or does not answer within `timeout` seconds (the work may have been
@@ -56,11 +60,10 @@ class Database:
     cancelled: cancelling a query would wait for a server that may be frozen.
     """
 
-    def __init__(
-        self, pool: asyncpg.Pool[asyncpg.Record], circuit: Circuit, timeout: float, spans: Spans | None = None
-    ) -> None:
-        """Use a pool; `open_database` makes one."""
+    def __init__(self, pool: Pool, commits: Pool, circuit: Circuit, timeout: float, spans: Spans | None = None) -> None:
+        """Use a pool, and that of the group commits; `open_database` makes them."""
         self._pool = pool
+        self._commits = commits
         self._circuit = circuit
         self.timeout = timeout
         self._work = Ongoing()
@@ -74,7 +77,8 @@ class Database:
 
     def metrics(self) -> Iterable[Metric]:
         """Show how long Postgres takes, and how much of the pool is in use."""
-        size, idle = self._pool.get_size(), self._pool.get_idle_size()
+        size = self._pool.get_size() + self._commits.get_size()
+        idle = self._pool.get_idle_size() + self._commits.get_idle_size()
         return (
             timings(
                 "affix_postgres_seconds", "Time that PostgreSQL takes for a statement or transaction", self._timings
@@ -102,19 +106,21 @@ class Database:
 
         return await self.run(in_transaction)
 
-    async def run(self, work: Work[V], *, weight: int = 1, probing: bool = False) -> V:
-        """Do work on a connection; a failure counts `weight` times, for as many callers.
-
-        `probing` is for whoever has begun the circuit's probe: it passes.
-        """
+    async def run(self, work: Work[V], *, probing: bool = False) -> V:
+        """Do work on a connection. `probing` is for whoever has begun the circuit's probe: it passes."""
         if not probing:
             self._circuit.check()
-        with self._spans.ask("postgresql", "statement") if self._spans is not None else nullcontext():
-            return await self._work.run(self._run(work, weight))
+        return await self._asked(self._pool, work, 1)
+
+    async def commit(self, work: Work[V], weight: int) -> V:
+        """Do work on the connection of the group commits; a failure counts `weight` times, for as many callers."""
+        self._circuit.check()
+        return await self._asked(self._commits, work, weight)
 
     async def probe(self) -> None:
         """Ask Postgres for its clock, whatever the circuit says."""
-        self.read_clock(await self._work.run(self._run(lambda connection: connection.fetchval(_CLOCK), 0)))
+        clock = self._run(self._pool, lambda connection: connection.fetchval(_CLOCK), 0)
+        self.read_clock(await self._work.run(clock))
 
     def read_clock(self, now_us: int) -> None:
         """Take note of what Postgres' clock has just shown.
@@ -126,19 +132,23 @@ class Database:
         if offset >= self._offset_us or read_at - self._offset_read_at > _OFFSET_HOLDS_US:
             self._offset_us, self._offset_read_at = offset, read_at
 
-    async def _run(self, work: Work[V], weight: int) -> V:
+    async def _asked(self, pool: Pool, work: Work[V], weight: int) -> V:
+        with self._spans.ask("postgresql", "statement") if self._spans is not None else nullcontext():
+            return await self._work.run(self._run(pool, work, weight))
+
+    async def _run(self, pool: Pool, work: Work[V], weight: int) -> V:
         try:
-            result = await self._run_bounded(work)
+            result = await self._run_bounded(pool, work)
         except StorageUnavailableError:
             self._circuit.failed(weight)
             raise
         self._circuit.succeeded()
         return result
 
-    async def _run_bounded(self, work: Work[V]) -> V:
+    async def _run_bounded(self, pool: Pool, work: Work[V]) -> V:
         self._waiting += 1
         try:
-            connection = await self._pool.acquire(timeout=self.timeout)
+            connection = await pool.acquire(timeout=self.timeout)
         except TimeoutError:
             raise StorageUnavailableError("Database connection timeout") from None
         except _STORE_FAULTS:
@@ -168,21 +178,22 @@ class Database:
         finally:
             fuse.cancel()
             self._timings.observe(time.perf_counter() - begun)
-            await self._release(connection)
+            await self._release(pool, connection)
 
-    async def _release(self, connection: Connection) -> None:
+    async def _release(self, pool: Pool, connection: Connection) -> None:
         try:
-            await self._pool.release(connection, timeout=1.0)
+            await pool.release(connection, timeout=1.0)
         except (TimeoutError, *_STORE_FAULTS):
             pass  # the pool has dropped the connection; what was asked of it has been answered, or has failed by itself
 
     async def close(self) -> None:
         """Close all connections, at once if they do not end by themselves."""
         await self._work.join()
-        try:
-            await asyncio.wait_for(self._pool.close(), timeout=self.timeout)
-        except TimeoutError:
-            self._pool.terminate()
+        for pool in (self._commits, self._pool):
+            try:
+                await asyncio.wait_for(pool.close(), timeout=self.timeout)
+            except TimeoutError:
+                pool.terminate()
 
 
 def _is_closed(connection: Connection) -> bool:
@@ -195,28 +206,42 @@ def _is_closed(connection: Connection) -> bool:
 async def open_database(
     dsn: str, circuit: Circuit, *, operation_timeout: float, size: int = 10, spans: Spans | None = None
 ) -> Database:
-    """Connect to Postgres. Raises StartError if that fails."""
+    """Connect to Postgres, with `size` connections at most and the one of the group commits.
+
+    Raises StartError if that fails.
+    """
     timeout = operation_timeout
+    pool = await _open_pool(dsn, timeout, max_size=size)
     try:
-        pool: Any = await asyncio.wait_for(
-            asyncpg.create_pool(
-                dsn,
-                min_size=1,
-                max_size=size,
-                timeout=timeout,
-                server_settings={"application_name": "affix"},
-            ),
-            timeout=timeout + 1,
-        )
-    except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as fault:
-        raise StartError(f"cannot reach PostgreSQL (AFFIX_POSTGRES_DSN): {describe(fault)}") from None
-    database = Database(pool, circuit, timeout, spans)
+        commits = await _open_pool(dsn, timeout, max_size=1, init=_plan_once, reset=_leave)
+    except StartError:
+        pool.terminate()
+        raise
+    database = Database(pool, commits, circuit, timeout, spans)
     try:
         await database.probe()
     except (StorageUnavailableError, CircuitOpenError):
         await database.close()
         raise StartError("cannot use PostgreSQL (AFFIX_POSTGRES_DSN): it does not answer") from None
     return database
+
+
+async def _open_pool(dsn: str, seconds: float, **options: Any) -> Any:
+    settings = {"application_name": "affix"}
+    try:
+        pool = asyncpg.create_pool(dsn, min_size=1, timeout=seconds, server_settings=settings, **options)
+        return await asyncio.wait_for(pool, timeout=seconds + 1)
+    except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as fault:
+        raise StartError(f"cannot reach PostgreSQL (AFFIX_POSTGRES_DSN): {describe(fault)}") from None
+
+
+async def _plan_once(connection: Connection) -> None:
+    # To plan the statement of a group commit takes longer than to run it, and no plan for any writes is worse.
+    await connection.execute("SET plan_cache_mode = force_generic_plan")
+
+
+async def _leave(_connection: Connection) -> None:
+    """Leave a connection as it is: a group commit is one statement, which changes nothing of it."""
 
 
 def describe(fault: BaseException) -> str:

@@ -11,14 +11,18 @@
 -- and is to be ended first. What else was not written has a condition that does not hold.
 WITH input AS (
     SELECT *
-    FROM unnest($1::text[], $2::text[], $3::bool[], $4::text[], $5::text[], $6::text[],
-                $7::text[], $8::text[], $9::text[], $10::bigint[], $11::bigint[], $12::text[], $15::bigint[], $17::bigint[], $18::bool[])
-        WITH ORDINALITY AS i (task_id, key, deletes, suffix, type, value,
-                              content, url, mime_type, size, content_bytes, written_by, if_revision, expires_ms, ends, place)
+    FROM unnest($1::text[], $2::text[], $3::bool[], $4::text[], $5::text[], $8::text[], $9::text[],
+                $10::bigint[], $11::bigint[], $12::text[], $15::bigint[], $17::bigint[], $18::bool[])
+        WITH ORDINALITY AS i (task_id, key, deletes, suffix, type, url, mime_type,
+                              size, content_bytes, written_by, if_revision, expires_ms, ends, place)
 ),
--- Held until the commit, so that a task cannot be deleted between being found and being written to.
+-- Held until the commit, so that a task cannot be deleted between being found and being written to. What is deleted is
+-- left out behind OFFSET 0, here and below: that keeps the planner from all indexes but the primary key, to which it
+-- may prefer one of the lists', as a whole, while it does not know how much there is of anything.
 task AS (
-    SELECT id, born FROM tasks WHERE id = ANY ($1) AND deleted_at IS NULL ORDER BY id FOR KEY SHARE
+    SELECT id, born
+    FROM (SELECT id, born, deleted_at FROM tasks WHERE id = ANY ($1) ORDER BY id FOR KEY SHARE OFFSET 0) AS named
+    WHERE deleted_at IS NULL
 ),
 -- Revisions may be ahead of the clock; what people read as times may not.
 clock AS (
@@ -30,20 +34,28 @@ written AS (
         task_id, key, id, type, value, content, url, mime_type, size, content_bytes,
         created_by, updated_by, created_at, updated_at, revision, deleted_at, expires_at
     )
-    SELECT i.task_id, i.key, 'ta-' || ms || '-' || i.suffix, i.type, i.value::json, i.content, i.url,
-           i.mime_type, i.size, i.content_bytes, i.written_by, i.written_by, at, at, now,
-           CASE WHEN i.deletes THEN at END, to_timestamp(i.expires_ms / 1000.0)
-    FROM input i
-    JOIN task ON task.id = i.task_id
-    CROSS JOIN clock
-    LEFT JOIN task_attachments AS held
-        ON (i.deletes OR coalesce(i.if_revision > 0, false))
-        AND held.task_id = i.task_id AND held.key = i.key AND held.deleted_at IS NULL
-    -- What was meant for a task of this name that has been deleted since does not reach this one.
-    WHERE now < $14 AND task.born < $14
-      AND (NOT (i.deletes OR coalesce(i.if_revision > 0, false)) OR held.key IS NOT NULL)
-    -- One order for all writers, or two of them could wait for each other.
-    ORDER BY i.task_id, i.key
+    -- What may be large is taken from its array only here, so that nothing on the way has to copy it.
+    SELECT task_id, key, id, type, ($6::json[])[place], ($7::text[])[place], url, mime_type, size, content_bytes,
+           written_by, written_by, at, at, now, CASE WHEN deletes THEN at END, to_timestamp(expires_ms / 1000.0)
+    FROM (
+        SELECT i.*, 'ta-' || ms || '-' || i.suffix AS id, at, now
+        FROM input i
+        JOIN task ON task.id = i.task_id
+        CROSS JOIN clock
+        -- Looked for only where something has to be there, which OFFSET 0 keeps the planner from forgetting.
+        LEFT JOIN LATERAL (
+            SELECT a.key, a.deleted_at
+            FROM task_attachments a
+            WHERE (i.deletes OR coalesce(i.if_revision > 0, false)) AND a.task_id = i.task_id AND a.key = i.key
+            OFFSET 0
+        ) AS held ON held.deleted_at IS NULL
+        -- What was meant for a task of this name that has been deleted since does not reach this one.
+        WHERE now < $14 AND task.born < $14
+          AND (NOT (i.deletes OR coalesce(i.if_revision > 0, false)) OR held.key IS NOT NULL)
+        -- One order for all writers, or two of them could wait for each other.
+        ORDER BY i.task_id, i.key
+        OFFSET 0
+    ) AS due
     ON CONFLICT (task_id, key) DO UPDATE SET
         id = CASE WHEN a.deleted_at IS NULL THEN a.id ELSE excluded.id END,
         type = excluded.type,
@@ -74,7 +86,8 @@ written AS (
       )))
       AND a.revision + 1 < $14
       AND extract(epoch FROM clock_timestamp()) * 1000000 < $14
-    RETURNING a.*
+    RETURNING a.task_id, a.key, a.id, a.created_by, a.created_at, a.updated_at, a.revision, a.previous_revision,
+              a.overwrites
 )
 SELECT i.place,
        task.id IS NOT NULL AS task_exists,
@@ -94,11 +107,11 @@ FROM input i
 CROSS JOIN clock
 LEFT JOIN task ON task.id = i.task_id
 LEFT JOIN written w ON w.task_id = i.task_id AND w.key = i.key
--- Looked for only where nothing was written, which OFFSET 0 keeps the planner from forgetting.
+-- Only where nothing was written.
 LEFT JOIN LATERAL (
-    SELECT a.revision, a.expires_at <= clock.at AS expired
+    SELECT a.revision, a.expires_at <= clock.at AS expired, a.deleted_at
     FROM task_attachments a
-    WHERE w.id IS NULL AND a.task_id = i.task_id AND a.key = i.key AND a.deleted_at IS NULL
+    WHERE w.id IS NULL AND a.task_id = i.task_id AND a.key = i.key
     OFFSET 0
-) AS held ON true
+) AS held ON held.deleted_at IS NULL
 ORDER BY i.place
