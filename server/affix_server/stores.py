@@ -161,7 +161,14 @@ def _compose(
     refuse = settings.when_postgres_down == "refuse"
     acceptor = Acceptor(pending, trust, revisions, database, refuse=refuse)
     writing = AttachmentWriting(
-        cache=cache, intents=intents, table=table, writer=writer, acceptor=acceptor, drainer=drainer, trust=trust
+        cache=cache,
+        intents=intents,
+        table=table,
+        writer=writer,
+        acceptor=acceptor,
+        drainer=drainer,
+        trust=trust,
+        together=spans is None,
     )
     task_writing = TaskWriting(
         cache=task_cache,

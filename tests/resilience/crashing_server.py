@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from unittest.mock import patch
 
@@ -19,6 +19,7 @@ from affix_server.storage import reconciler
 from affix_server.storage.postgres import attachments
 from affix_server.storage.redis.cache import Cache
 from affix_server.storage.redis.intents import Intents
+from affix_server.storage.redis.publishing import Publication
 
 _begin, _write, _publish = Intents.begin, attachments.write_attachments, Cache.publish
 
@@ -33,9 +34,9 @@ def _die_for(key: str) -> None:
 
 
 def _after_the_intent() -> None:
-    async def begin(self: Intents, ref: Ref) -> Any:
-        begun = await _begin(self, ref)
-        _die_for(ref.key)
+    async def begin(self: Intents, refs: Sequence[Ref]) -> Any:
+        begun = await _begin(self, refs)
+        _die_for(refs[0].key)
         return begun
 
     _patch(Intents, "begin", begin)
@@ -61,9 +62,11 @@ def _after_the_commit() -> None:
 
 
 def _after_the_publication() -> None:
-    async def publish(self: Cache, entry: Any, *rest: Any) -> None:
-        await _publish(self, entry, *rest)
+    async def publish(self: Cache, publications: Sequence[Publication]) -> Any:
+        late = await _publish(self, publications)
+        entry = publications[0].entry
         _die_for(entry.key if isinstance(entry, Attachment) else entry.ref.key)
+        return late
 
     _patch(Cache, "publish", publish)
 

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from affix_server.domain import Attachment, Query, Ref, TextContent
 from affix_server.errors import AttachmentNotFoundError, TaskNotFoundError
 from affix_server.storage.entries import IndexLine, Write
-from affix_server.storage.redis.publishing import NO_LEASE, Telling
+from affix_server.storage.redis.publishing import NO_LEASE, Publication, Telling
 from affix_server.stores import Storage
 from affix_server.times import now_ms
 
@@ -96,13 +96,13 @@ async def test_a_publication_after_an_eviction_leaves_no_gap_in_the_list(
 ) -> None:
     ref = Ref(task_id, "note")
     assert await keys_listed(storage, task_id) == []
-    begun = await storage.intents.begin(ref)
+    (begun,) = await storage.intents.begin([ref])
     (row,) = await storage.attachment_table.write([Write(ref, TextContent("x"), "a")])
     await redis.delete(f"cb:task:{task_id}:attachment:note")
     assert row.entry is not None
     assert row.change is not None
-    telling = Telling(row.change, storage.intents.hand_over(ref, begun.token))
-    await storage.cache.publish(row.entry, begun.token, telling)
+    telling = Telling(row.change, storage.intents.hand_over(begun.trace))
+    assert await storage.cache.publish([Publication(row.entry, begun.token, telling)]) == []
     assert not await redis.exists(f"cb:task:{task_id}:attachment:note")
     assert await keys_listed(storage, task_id) == ["note"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 from typing import Protocol
 
 from affix_server.domain import Attachment, Ref
@@ -61,7 +60,7 @@ class Acceptor:
             if kept is not None and not in_the_way:
                 return kept
             if kept is not None:
-                begun = replace(begun, revision=str(kept.revision))
+                begun = begun._replace(revision=str(kept.revision))
         raise as_failure(fault)
 
     async def end(self, ref: Ref, fault: StorageUnavailableError | CircuitOpenError) -> None:

@@ -55,7 +55,7 @@ def attachment_event(entry: Entry, written_by: str, *, overwrites: bool, previou
     created = {
         "taskId": entry.task_id,
         "key": entry.key,
-        "type": entry.content.type.value,
+        "type": entry.content.type,
         "attachmentId": entry.id,
         "instanceId": written_by,
         "timestamp": entry.updated_at,
@@ -66,7 +66,7 @@ def attachment_event(entry: Entry, written_by: str, *, overwrites: bool, previou
         entry.task_id,
         entry.key,
         entry.id,
-        entry.content.type.value,
+        entry.content.type,
         written_by,
         entry.updated_at,
         previous_revision,

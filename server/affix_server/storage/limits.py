@@ -18,7 +18,7 @@ def content_bytes(content: Content | None) -> int:
     """Return the size of a content in bytes of UTF-8, the figure that size limits are about."""
     match content:
         case JsonContent(text) | MarkdownContent(text) | TextContent(text) | UrlContent(text):
-            return len(text.encode())
+            return len(text) if text.isascii() else len(text.encode())
         case _:
             return 0
 

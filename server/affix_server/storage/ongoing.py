@@ -18,10 +18,14 @@ class Ongoing:
 
     async def run(self, work: Coroutine[Any, Any, V]) -> V:
         """Return what the work returns, or raise what it raises; if cancelled, leave it to end by itself."""
+        return await asyncio.shield(self.start(work))
+
+    def start(self, work: Coroutine[Any, Any, V]) -> asyncio.Task[V]:
+        """Begin work for which nobody need wait."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
-        return await asyncio.shield(task)
+        return task
 
     async def join(self) -> None:
         """Wait until nothing is under way."""

@@ -15,6 +15,7 @@ from affix_server.storage.events import task_deletion, task_event
 from affix_server.storage.ongoing import Ongoing
 from affix_server.storage.postgres.attachments import Row
 from affix_server.storage.postgres.tasks import ExpiredResultError, TaskTable
+from affix_server.storage.redis import names
 from affix_server.storage.redis.client import CacheUnavailableError
 from affix_server.storage.redis.connection import Command
 from affix_server.storage.redis.intents import Begun, Intents
@@ -128,7 +129,7 @@ class TaskWriting:
                 await self._cache.publish(task, tokens[0], done_of_task)
                 return
             await self._cache.publish(task, tokens[0], ())
-            telling = Telling(row.change, self._intents.hand_over(refs[1], tokens[1]))
+            telling = Telling(row.change, self._intents.hand_over(names.intent(refs[1], tokens[1])))
             await self._cache.publish_result(row.entry, tokens[1], telling)
             await self._cache.run(done_of_task)
 
@@ -215,8 +216,7 @@ class TaskWriting:
             return None
         begun: list[Begun] = []
         try:
-            for ref in steps.refs:
-                begun.append(await self._intents.begin(ref))  # noqa: PERF401 - what has begun is abandoned below
+            begun = await self._intents.begin(steps.refs)
             if steps.prepare is not None:
                 await steps.prepare(begun[0].token)
         except CacheUnavailableError:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class Underway:
-    """A count of blocks that are being run."""
+    """A count of blocks, or whatever else has an end, that are being run."""
 
     def __init__(self) -> None:
         """Begin with none."""
@@ -19,14 +19,22 @@ class Underway:
     @contextmanager
     def one(self) -> Iterator[None]:
         """Count the block."""
-        self._count += 1
-        self._none.clear()
+        self.begin()
         try:
             yield
         finally:
-            self._count -= 1
-            if not self._count:
-                self._none.set()
+            self.end()
+
+    def begin(self) -> None:
+        """Count what is no block; its `end` has to come, once."""
+        self._count += 1
+        self._none.clear()
+
+    def end(self) -> None:
+        """Take note that it is over."""
+        self._count -= 1
+        if not self._count:
+            self._none.set()
 
     async def over(self) -> None:
         """Wait until none is being run."""

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Hashable
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,9 +36,9 @@ def _nothing(result: object = None) -> Callable[..., Awaitable[Any]]:
     return nothing
 
 
-async def _begin_without_trace(self: Intents, ref: Ref) -> Begun:
-    begun = await _begin(self, ref)
-    await self._client.execute("ZREM", names.INTENTS, names.intent(ref, begun.token))
+async def _begin_without_trace(self: Intents, refs: Sequence[Ref]) -> list[Begun]:
+    begun = await _begin(self, refs)
+    await self._client.execute("ZREM", names.INTENTS, *(one.trace for one in begun))
     return begun
 
 

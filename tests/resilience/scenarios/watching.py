@@ -74,7 +74,7 @@ async def a_write_cut_short_is_told_of_once(world: Pair) -> None:
     """A server dies between commit and publication; the others find the trace, and all finish what it began."""
     (ref,) = await world.refs("note")
     async with watched(world.other, ref.task_id) as told:
-        begun = await world.storage.intents.begin(ref)
+        (begun,) = await world.storage.intents.begin([ref])
         await world.storage.attachment_table.write([Write(ref, TextContent("x"), "a")])
         world.storage.intents.abandon(ref, begun.token)
         await read(world.other, ref)

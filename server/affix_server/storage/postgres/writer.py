@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from contextlib import nullcontext
+from typing import NamedTuple
 
 import asyncpg
 import structlog
@@ -17,10 +18,19 @@ from affix_server.storage.limits import content_bytes
 from affix_server.storage.postgres.attachments import AttachmentTable, Row
 from affix_server.tracing import Spans
 
-_MOST_ROWS = 256
-_MOST_BYTES = 8 * 1024 * 1024
+# More of them cost a row hardly less. While so many are committed, others begin and are published: if all callers were
+# in one statement, each store would wait for the other, and the callers with them.
+_ENOUGH_ROWS, _ENOUGH_BYTES = 32, 256 * 1024
+# Of what came in one batch.
+_MOST_ROWS, _MOST_BYTES = 256, 8 * 1024 * 1024
 
 _log = structlog.get_logger()
+
+
+class _Waiting(NamedTuple):
+    write: Write
+    future: asyncio.Future[Row]
+    batch: object
 
 
 class GroupCommitWriter:
@@ -30,7 +40,7 @@ class GroupCommitWriter:
         """Write to a table; `run` does the work. A write's span is of its wait: the statement is of several writes."""
         self._table = table
         self._spans = spans
-        self._waiting: deque[tuple[Write, asyncio.Future[Row]]] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
 
     async def commit(self, write: Write) -> Row:
@@ -39,11 +49,18 @@ class GroupCommitWriter:
         Raises StorageUnavailableError: the write may have been committed or not.
         A caller that is cancelled while the write still waits takes it back.
         """
-        future: asyncio.Future[Row] = asyncio.get_running_loop().create_future()
-        self._waiting.append((write, future))
-        self._wake.set()
         with self._spans.ask("postgresql", "group commit") if self._spans is not None else nullcontext():
-            return await future
+            return await self.submit(write)
+
+    def submit(self, write: Write, batch: object = None) -> asyncio.Future[Row]:
+        """Do the same for whoever waits for several at once; to cancel the future takes the write back.
+
+        Those that name the same `batch`, one after the other, are committed together where there is room.
+        """
+        future: asyncio.Future[Row] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(write, future, batch))
+        self._wake.set()
+        return future
 
     async def run(self) -> None:
         """Commit batch after batch until cancelled."""
@@ -55,58 +72,65 @@ class GroupCommitWriter:
                 continue
             await self._commit_batch(batch)
 
-    def _next_batch(self) -> list[tuple[Write, asyncio.Future[Row]]]:
+    def _next_batch(self) -> list[_Waiting]:
         """Take what waits, in order, each key once; a second write of a key waits for the next batch."""
-        batch: list[tuple[Write, asyncio.Future[Row]]] = []
-        later: list[tuple[Write, asyncio.Future[Row]]] = []
+        batch: list[_Waiting] = []
+        later: list[_Waiting] = []
         keys: set[Ref] = set()
         size = 0
-        while self._waiting and len(batch) < _MOST_ROWS and size < _MOST_BYTES:
-            write, future = self._waiting.popleft()
-            if future.done():
+        while self._waiting and self._has_room(batch, size):
+            one = self._waiting.popleft()
+            if one.future.done():
                 continue
-            if write.ref in keys:
-                later.append((write, future))
+            if one.write.ref in keys:
+                later.append(one)
                 continue
-            keys.add(write.ref)
-            size += content_bytes(write.content)
-            batch.append((write, future))
+            keys.add(one.write.ref)
+            size += content_bytes(one.write.content)
+            batch.append(one)
         self._waiting.extendleft(reversed(later))
         return batch
 
-    async def _commit_batch(self, batch: Sequence[tuple[Write, asyncio.Future[Row]]]) -> None:
+    def _has_room(self, batch: Sequence[_Waiting], size: int) -> bool:
+        """Tell whether the next that waits is to go along."""
+        if not batch or (len(batch) < _ENOUGH_ROWS and size < _ENOUGH_BYTES):
+            return True
+        came_together = self._waiting[0].batch is not None and self._waiting[0].batch is batch[-1].batch
+        return came_together and len(batch) < _MOST_ROWS and size < _MOST_BYTES
+
+    async def _commit_batch(self, batch: Sequence[_Waiting]) -> None:
         try:
-            rows = await self._table.write([write for write, _ in batch])
+            rows = await self._table.write([one.write for one in batch])
         except (StorageUnavailableError, CircuitOpenError) as fault:
             # Those that came meanwhile have waited for as long; they need not find it out one batch after another.
-            for _, future in (*batch, *self._waiting):
-                _fail(future, fault)
+            for one in (*batch, *self._waiting):
+                _fail(one.future, fault)
             self._waiting.clear()
         except Exception as fault:  # noqa: BLE001 - whatever it is belongs to the callers, and the writer goes on
             await self._commit_apart(batch, fault)
         else:
-            for (_, future), row in zip(batch, rows, strict=True):
-                if not future.done():
-                    future.set_result(row)
+            for one, row in zip(batch, rows, strict=True):
+                if not one.future.done():
+                    one.future.set_result(row)
 
-    async def _commit_apart(self, batch: Sequence[tuple[Write, asyncio.Future[Row]]], fault: Exception) -> None:
+    async def _commit_apart(self, batch: Sequence[_Waiting], fault: Exception) -> None:
         """After Postgres refused a statement: the write it refused fails, the others of the batch do not."""
         retriable = isinstance(fault, asyncpg.DeadlockDetectedError | asyncpg.SerializationError)
         _log.warning("group_commit_refused", rows=len(batch), error=type(fault).__name__)
         if len(batch) == 1 and not retriable:
-            _fail(batch[0][1], fault)
+            _fail(batch[0].future, fault)
             return
-        for write in batch:
-            if not write[1].done():
-                await self._commit_alone(write)
+        for one in batch:
+            if not one.future.done():
+                await self._commit_alone(one)
 
-    async def _commit_alone(self, write: tuple[Write, asyncio.Future[Row]]) -> None:
+    async def _commit_alone(self, one: _Waiting) -> None:
         try:
-            (row,) = await self._table.write([write[0]])
+            (row,) = await self._table.write([one.write])
         except Exception as fault:  # noqa: BLE001 - as above
-            _fail(write[1], fault)
+            _fail(one.future, fault)
         else:
-            write[1].set_result(row)
+            one.future.set_result(row)
 
 
 def _fail(future: asyncio.Future[Row], fault: Exception) -> None:

@@ -32,10 +32,12 @@ from affix_server.storage.redis.publishing import (
     PUT,
     RELEASE,
     TYPE_PLACE,
+    Publication,
     Telling,
     lease,
     put,
     put_in_turn,
+    put_together,
     release,
 )
 from affix_server.storage.redis.task_marks import TaskMarks, marks, read_marks
@@ -78,9 +80,16 @@ class Cache:
             "affix_cache_corrupt_entries_total", "Redis entries that were not whole and were dropped", registry=registry
         )
 
-    async def publish(self, entry: Entry, token: str, telling: Telling) -> None:
-        """Make a committed write visible, tell of it and remove its trace: one round trip, or a wait for its turn."""
-        await put_in_turn(self._client, entry, self._ttl, token, telling)
+    async def publish(self, publications: Sequence[Publication]) -> list[Publication]:
+        """Make committed writes visible, tell of them and remove their traces: one round trip.
+
+        Returns those whose turn has not come, as another of the same key is still to be told of: `publish_in_turn`.
+        """
+        return await put_together(self._client, publications, self._ttl)
+
+    async def publish_in_turn(self, publication: Publication) -> None:
+        """Publish one write when its turn has come, or has been waited for long enough."""
+        await put_in_turn(self._client, publication, self._ttl)
 
     async def lease(self, refs: Sequence[Ref], token: str) -> TaskMarks:
         """Ask for the right to `fill` these places; before Postgres is read, or it is worth nothing.

@@ -44,7 +44,7 @@ def entry_fields(entry: Entry) -> Fields:
     if isinstance(entry, Tombstone):
         return ["deleted", format_ms(entry.deleted_at), "revision", entry.revision]
     return [
-        *("id", entry.id, "taskId", entry.task_id, "key", entry.key, "type", entry.content.type.value),
+        *("id", entry.id, "taskId", entry.task_id, "key", entry.key, "type", entry.content.type),
         *_content_fields(entry.content),
         *("createdBy", entry.created_by),
         *("createdAt", format_ms(entry.created_at), "updatedAt", format_ms(entry.updated_at)),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from affix_server.domain import Ref
 from affix_server.storage.redis import names
@@ -23,15 +25,15 @@ class Trace:
     ours: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """A write under way: its token, and what Redis held when it began.
+class Begun(NamedTuple):
+    """A write under way: its token, the name of its trace, and what Redis held when it began.
 
     `pending`: Postgres has not seen that. `revision`: as Redis has it; empty if there was nothing, where a lease
     with the token is now.
     """
 
     token: str
+    trace: str
     pending: bool
     revision: str
 
@@ -48,24 +50,29 @@ class Intents:
         """Use a client, under a name no other process has."""
         self._client = client
         self.writer = secrets.token_hex(6)
-        self._under_way: set[bytes] = set()
+        self._under_way: set[str] = set()
         self._tokens = 0
 
-    async def begin(self, ref: Ref) -> Begun:
-        """Leave a trace, and ask for a lease to publish with.
+    async def begin(self, refs: Sequence[Ref]) -> list[Begun]:
+        """Leave the traces of writes, and ask for leases to publish with: one round trip.
 
-        Raises CacheUnavailableError, and the write has not begun then.
+        Raises CacheUnavailableError, and none of the writes has begun then.
         """
-        token = self.token()
-        member = names.intent(ref, token)
-        self._under_way.add(member.encode())
+        tokens = [self.token() for _ in refs]
+        members = [names.intent(ref, token) for ref, token in zip(refs, tokens, strict=True)]
+        self._under_way.update(members)
+        now = now_ms()
         try:
-            trace = ("ZADD", names.INTENTS, now_ms(), member)
-            _, (pending, revision) = await self._client.run((trace, begin(ref, token)))
+            traces = ("ZADD", names.INTENTS, *(part for member in members for part in (now, member)))
+            leases = (begin(ref, token) for ref, token in zip(refs, tokens, strict=True))
+            _, *replies = await self._client.run((traces, *leases))
         except BaseException:
-            self.abandon(ref, token)
+            self._under_way.difference_update(members)
             raise
-        return Begun(token, pending=bool(pending), revision=revision.decode(errors="replace"))
+        return [
+            Begun(token, member, bool(pending), revision.decode(errors="replace"))
+            for token, member, (pending, revision) in zip(tokens, members, replies, strict=True)
+        ]
 
     def token(self) -> str:
         """Make a token for a write, or for leases, that nobody else has."""
@@ -77,14 +84,14 @@ class Intents:
         self.abandon(ref, token)
         return [("ZREM", names.INTENTS, names.intent(ref, token)), ("ZREM", names.writing(ref), token)]
 
-    def hand_over(self, ref: Ref, token: str) -> str:
+    def hand_over(self, trace: str) -> str:
         """Leave a trace to the publication, which removes it with the write's token; returns its name."""
-        self.abandon(ref, token)
-        return names.intent(ref, token)
+        self._under_way.discard(trace)
+        return trace
 
     def abandon(self, ref: Ref, token: str) -> None:
         """Leave a trace to the reconciler."""
-        self._under_way.discard(names.intent(ref, token).encode())
+        self._under_way.discard(names.intent(ref, token))
 
     async def give_up(self, ref: Ref, token: str) -> None:
         """Stop a write's way to Postgres and leave its trace, so that Redis can decide about it."""
@@ -101,7 +108,7 @@ class Intents:
                 member,
                 names.parse_intent(member),
                 int(float(score)),
-                ours=member in self._under_way,
+                ours=member.decode(errors="replace") in self._under_way,
             )
             for member, score in zip(reply[::2], reply[1::2], strict=True)
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from affix_server.domain import AttachmentType, Ref
 
@@ -58,9 +59,10 @@ def expiring(task_id: str) -> str:
     return f"cb:task:{task_id}:attachments:expiring"
 
 
-def indexes(task_id: str) -> list[str]:
+@lru_cache(maxsize=1024)
+def indexes(task_id: str) -> tuple[str, ...]:
     """Name all sorted sets of a task: of all keys first, then one a type, in the order of TYPES, last `expiring`."""
-    return [index(task_id), *(index(task_id, type_) for type_ in TYPES), expiring(task_id)]
+    return (index(task_id), *(index(task_id, type_) for type_ in TYPES), expiring(task_id))
 
 
 def expiring_member(ref: Ref) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from affix_server.domain import Ref
 from affix_server.storage.entries import Entry, TaskEntry, TaskTombstone, Tombstone
@@ -41,8 +41,7 @@ PATIENCE_SECONDS = 0.1
 _TURN_SECONDS = 0.005
 
 
-@dataclass(frozen=True, slots=True)
-class Telling:
+class Telling(NamedTuple):
     """That a publication tells of its write: the event, the write's intent, and what the write before it may lack.
 
     A write after `told_until` counts as not told of where Redis does not know; None for one that may still be on
@@ -52,6 +51,14 @@ class Telling:
     change: Change
     intent: str = ""
     told_until: int | None = None
+
+
+class Publication(NamedTuple):
+    """What a committed write left, the token that it began with, and what is told of it."""
+
+    entry: Entry
+    token: str
+    telling: Telling
 
 
 def lease(name: str, token: str) -> Command:
@@ -75,15 +82,10 @@ def release(name: str, token: str) -> Command:
     return RELEASE([name], token)
 
 
-def write_keys(ref: Ref) -> list[str]:
+def write_keys(ref: Ref) -> tuple[str, ...]:
     """Name all that a write touches, in the order that put.lua and pend.lua expect."""
-    return [
-        names.entry(ref),
-        names.task(ref.task_id),
-        names.pending(ref.task_id),
-        names.writing(ref),
-        *names.indexes(ref.task_id),
-    ]
+    task = names.task(ref.task_id)
+    return (names.entry(ref), task, names.pending(ref.task_id), names.writing(ref), *names.indexes(ref.task_id))
 
 
 def index_scores(entry: Entry, indexes_at: int = _INDEXES_AT) -> tuple[int, int, str | int]:
@@ -116,7 +118,17 @@ def put(entry: Entry, ttl_seconds: int, token: str, telling: Telling | None = No
     return PUT(write_keys(ref), entry.revision, ttl, *place, token, *told, len(event), *event, *entry_fields(entry))
 
 
-async def put_in_turn(client: RedisClient, entry: Entry, ttl_seconds: int, token: str, telling: Telling) -> None:
+async def put_together(client: RedisClient, publications: Sequence[Publication], ttl_seconds: int) -> list[Publication]:
+    """Publish committed writes in one round trip, but for those before which another has still to be told of.
+
+    Those are returned: they can be put in in their turn. Raises CacheUnavailableError.
+    """
+    commands = [put(entry, ttl_seconds, token, telling, waits=True) for entry, token, telling in publications]
+    replies = await client.run(commands)
+    return [one for one, reply in zip(publications, replies, strict=True) if reply == _TOO_EARLY]
+
+
+async def put_in_turn(client: RedisClient, publication: Publication, ttl_seconds: int) -> None:
     """Publish a committed write, and tell of it behind the write it replaced.
 
     That one's server may have come to a halt: it is waited for `PATIENCE_SECONDS`, and watchers hear that an event is
@@ -124,6 +136,7 @@ async def put_in_turn(client: RedisClient, entry: Entry, ttl_seconds: int, token
     """
     loop = asyncio.get_running_loop()
     end = loop.time() + PATIENCE_SECONDS
+    entry, token, telling = publication
     while True:
         command = put(entry, ttl_seconds, token, telling, waits=loop.time() < end)
         if await client.run((command,)) != [_TOO_EARLY]:

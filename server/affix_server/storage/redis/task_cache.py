@@ -19,6 +19,7 @@ from affix_server.storage.redis.publishing import (
     NO_LEASE,
     TASK_PUT,
     TOMBSTONE_TTL_SECONDS,
+    Publication,
     Telling,
     builder,
     event_parts,
@@ -75,7 +76,7 @@ class TaskCache:
 
     async def publish_result(self, entry: Entry, token: str, telling: Telling) -> None:
         """Make an attachment visible that was committed with its task, tell of it and remove its trace."""
-        await put_in_turn(self._client, entry, self._ttl, token, telling)
+        await put_in_turn(self._client, Publication(entry, token, telling), self._ttl)
 
     async def begin_indexes(self, task_id: str, token: str) -> None:
         """Begin the indexes of a task before it is registered, so that what hangs on it from the start is noted."""

@@ -6,11 +6,13 @@
 -- $15 if_revision[]: the revision that has to be there, 0 for no attachment, null for any;
 -- $16 whether any of those is not null, so that statements without conditions do not pay for them,
 -- $17 expires_at[] in ms, null for never, $18 ends[]: whether to delete only what has expired, $19 whether any does
+-- An array of nothing but null or false may be empty instead.
 -- Returns a row for each input, in order: whether its task exists, if anything was written, what, and if
 -- nothing was written although there was something to write, that it came too late, or that what is there has expired
 -- and is to be ended first. What else was not written has a condition that does not hold.
 WITH input AS (
-    SELECT *
+    SELECT task_id, key, coalesce(deletes, false) AS deletes, suffix, type, url, mime_type, size, content_bytes,
+           written_by, if_revision, expires_ms, coalesce(ends, false) AS ends, place
     FROM unnest($1::text[], $2::text[], $3::bool[], $4::text[], $5::text[], $8::text[], $9::text[],
                 $10::bigint[], $11::bigint[], $12::text[], $15::bigint[], $17::bigint[], $18::bool[])
         WITH ORDINALITY AS i (task_id, key, deletes, suffix, type, url, mime_type,
