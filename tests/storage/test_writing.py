@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import asyncpg
 import pytest
 from redis.asyncio import Redis
 
-from affix_server.domain import JsonContent, Ref, TextContent
-from affix_server.errors import AttachmentNotFoundError, TaskNotFoundError
+from affix_server.domain import Condition, Created, Deleted, JsonContent, Query, Ref, TextContent
+from affix_server.errors import AttachmentNotFoundError, ConflictError, TaskNotFoundError
 from affix_server.storage.entries import Write
+from affix_server.storage.postgres import attachments
 from affix_server.stores import Storage
 from affix_server.times import now_ms
 
@@ -49,6 +51,45 @@ async def test_a_write_that_postgres_refuses_does_not_take_others_with_it(storag
     assert (await storage.attachments.get(good)).content == TextContent("2")
     with pytest.raises(AttachmentNotFoundError):
         await storage.attachments.get(bad)
+
+
+async def test_of_writes_that_come_together_each_ends_as_it_would_alone(storage: Storage, task_id: str) -> None:
+    held, ours = Ref(task_id, "held"), storage.attachments
+    first = await ours.create(held, TextContent("1"), "a")
+    outcomes = await asyncio.gather(
+        ours.create(Ref(task_id, "new"), TextContent("x"), "a"),
+        ours.create(Ref("t-none", "new"), TextContent("x"), "a"),
+        ours.delete(Ref(task_id, "nothing"), "a"),
+        ours.create(held, TextContent("2"), "a", Condition(first.revision + 1)),
+        ours.delete(held, "a", Condition(first.revision)),
+        ours.create(Ref(task_id, "last"), TextContent("x"), "a"),
+        return_exceptions=True,
+    )
+    kinds = [type(outcome) for outcome in outcomes]
+    assert kinds == [Created, TaskNotFoundError, AttachmentNotFoundError, ConflictError, Deleted, Created]
+    page = await ours.list(Query(task_id))
+    assert {one.key for one in page.attachments} == {"new", "last"}
+
+
+async def test_a_caller_that_leaves_takes_nothing_from_those_that_came_with_it(storage: Storage, task_id: str) -> None:
+    refs = [Ref(task_id, "leaves"), Ref(task_id, "stays")]
+    leaves, stays = (asyncio.create_task(storage.attachments.create(ref, TextContent(ref.key), "a")) for ref in refs)
+    await asyncio.sleep(0)
+    leaves.cancel()
+    assert (await stays).key == "stays"
+    await storage.attachments.close()
+    assert [(await storage.attachments.get(ref)).content for ref in refs] == [TextContent(ref.key) for ref in refs]
+
+
+async def test_a_group_commit_finds_what_it_needs_by_primary_key(postgres: asyncpg.Connection) -> None:
+    """Without statistics PostgreSQL may take an index of a list to be as good, and read all of a task's part of it."""
+    await postgres.execute("SET plan_cache_mode = force_generic_plan")
+    await postgres.execute(f"PREPARE written AS {attachments._WRITE}")  # noqa: SLF001 - as the mutations of it
+    plan = await postgres.fetch(f"EXPLAIN EXECUTE written ({', '.join(['NULL'] * 19)})")
+    await postgres.execute("DEALLOCATE written; RESET plan_cache_mode")
+    used = {index for (line,) in plan for index in re.findall(r"Scan using (\w+)", line)}
+    assert used <= {"tasks_pkey", "task_attachments_pkey"}
+    assert "task_attachments_pkey" in used
 
 
 async def test_a_write_goes_on_although_its_caller_has_gone(storage: Storage, task_id: str) -> None:
