@@ -80,7 +80,7 @@ async def test_both_stores_are_timed_and_the_pool_is_seen(
         assert value(after, name) - value(before, name) >= least
         assert 0 < value(after, f"affix_{store}_seconds_sum") < 60 * value(after, name)
         assert value(after, f"affix_{store}_circuit_closed") == 1
-    assert 1 <= value(after, "affix_postgres_pool_size") <= 10
+    assert 1 <= value(after, "affix_postgres_pool_size") <= 11
     assert 0 <= value(after, "affix_postgres_pool_in_use") <= value(after, "affix_postgres_pool_size")
     assert value(after, "affix_postgres_pool_waiting") == 0
     created = {"type": "text"}

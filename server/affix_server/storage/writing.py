@@ -118,7 +118,7 @@ class AttachmentWriting:
     async def write_all(self, writes: Sequence[Write]) -> list[Done | Exception]:
         """Run writes of different keys, each to an end of its own, with one round trip to each store for a step."""
         answers = [self._take(write, writes) for write in writes]
-        await asyncio.wait(answers)
+        await asyncio.gather(*answers, return_exceptions=True)
         return [_outcome(answer) for answer in answers]
 
     def _take(self, write: Write, batch: object = None) -> asyncio.Future[Done]:

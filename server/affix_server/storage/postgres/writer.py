@@ -18,10 +18,10 @@ from affix_server.storage.limits import content_bytes
 from affix_server.storage.postgres.attachments import AttachmentTable, Row
 from affix_server.tracing import Spans
 
-# More of them cost a row hardly less. While so many are committed, others begin and are published: if all callers were
-# in one statement, each store would wait for the other, and the callers with them.
+# More of them cost a row hardly less. While so many are committed, or half of those that wait if that is more, others
+# begin and are published: if all callers were in one statement, each store would wait for the other, and they for both.
 _ENOUGH_ROWS, _ENOUGH_BYTES = 32, 256 * 1024
-# Of what came in one batch.
+# Of whatever came in one batch.
 _MOST_ROWS, _MOST_BYTES = 256, 8 * 1024 * 1024
 
 _log = structlog.get_logger()
@@ -77,8 +77,8 @@ class GroupCommitWriter:
         batch: list[_Waiting] = []
         later: list[_Waiting] = []
         keys: set[Ref] = set()
-        size = 0
-        while self._waiting and self._has_room(batch, size):
+        size, enough = 0, min(max(_ENOUGH_ROWS, len(self._waiting) // 2), _MOST_ROWS)
+        while self._waiting and self._has_room(batch, size, enough):
             one = self._waiting.popleft()
             if one.future.done():
                 continue
@@ -91,9 +91,9 @@ class GroupCommitWriter:
         self._waiting.extendleft(reversed(later))
         return batch
 
-    def _has_room(self, batch: Sequence[_Waiting], size: int) -> bool:
+    def _has_room(self, batch: Sequence[_Waiting], size: int, enough: int) -> bool:
         """Tell whether the next that waits is to go along."""
-        if not batch or (len(batch) < _ENOUGH_ROWS and size < _ENOUGH_BYTES):
+        if not batch or (len(batch) < enough and size < _ENOUGH_BYTES):
             return True
         came_together = self._waiting[0].batch is not None and self._waiting[0].batch is batch[-1].batch
         return came_together and len(batch) < _MOST_ROWS and size < _MOST_BYTES
