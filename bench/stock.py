@@ -17,6 +17,8 @@ PER_TASK = 50
 BIG_TASK, BIG = "bench-big", 100_000
 WRITTEN_TASKS = [f"bench-new-{number:03}" for number in range(100)]
 _SLACK_BYTES = 24  # times and revisions differ in length
+# Of an attachment in an answer with many: two times that may or may not have milliseconds; of all, less than one more.
+_SLACK_EACH, _SLACK_MOST = 8, 400
 _LOOKED_AT = 100
 
 
@@ -84,7 +86,7 @@ async def verified(
 
     `count` is how many attachments an answer has; None if the request names them.
     """
-    lengths = []
+    lengths, slack = [], _SLACK_BYTES
     for request in requests[:_LOOKED_AT]:
         answer = await client.send(wire, address, request)
         told = contents(wire, request, answer)
@@ -94,7 +96,8 @@ async def verified(
         if count is None and list(told) != _named(request):
             raise WrongAnswerError(f"{wire} {address} {request.rpc}: other attachments than those asked for")
         lengths.append(len(answer) + (0 if wire == "http" else 5))
-    return Sizes(min(lengths) - _SLACK_BYTES, max(lengths) + _SLACK_BYTES)
+        slack = max(slack, min(_SLACK_EACH * wanted, _SLACK_MOST))
+    return Sizes(min(lengths) - slack, max(lengths) + slack)
 
 
 def _named(request: Request) -> list[Ref]:

@@ -8,6 +8,7 @@ import pytest
 
 from affix_server.storage.redis import connection as subject
 from affix_server.storage.redis.connection import Connection
+from affix_server.storage.redis.patience import Patience
 
 # More rounds of the loop than commands wait for others.
 MANY_ROUNDS = 20
@@ -31,8 +32,15 @@ class Wire(asyncio.Transport):
         """Do nothing (asyncio.WriteTransport)."""
 
 
-def connected() -> tuple[Connection, Wire]:
+def patient_or_not(patience: Patience, *, patient: bool) -> None:
+    """Show what makes patience worth its while: a loop that is at work, and writes of one command each."""
+    patience.note(1)
+    patience.judge(0.95 if patient else 0.1, 1.0)
+
+
+def connected(*, patient: bool = False) -> tuple[Connection, Wire]:
     connection = Connection(1.0, on_fault=lambda: None, on_late=lambda: None, observe=lambda _seconds: None)
+    patient_or_not(connection._patience, patient=patient)  # noqa: SLF001 - a test cannot have a loop at work for long
     wire = Wire()
     connection.connection_made(wire)
     return connection, wire
@@ -43,8 +51,8 @@ async def rounds(number: int) -> None:
         await asyncio.sleep(0)
 
 
-async def test_commands_of_neighbouring_rounds_leave_in_one_write() -> None:
-    connection, wire = connected()
+async def test_commands_of_neighbouring_rounds_leave_in_one_write_where_that_pays() -> None:
+    connection, wire = connected(patient=True)
     sent = []
     for name in ("a", "b", "c"):
         sent.append(connection.send((("GET", name),)))
@@ -58,8 +66,9 @@ async def test_commands_of_neighbouring_rounds_leave_in_one_write() -> None:
     connection.close()
 
 
-async def test_a_command_alone_leaves_without_another() -> None:
-    connection, wire = connected()
+@pytest.mark.parametrize("patient", [False, True])
+async def test_a_command_alone_leaves_without_another(patient: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    connection, wire = connected(patient=patient)
     answer = connection.send((("PING",),))
     await rounds(MANY_ROUNDS)
     assert len(wire.writes) == 1
@@ -69,7 +78,7 @@ async def test_a_command_alone_leaves_without_another() -> None:
 
 
 async def test_commands_without_end_do_not_hold_back_the_first() -> None:
-    connection, wire = connected()
+    connection, wire = connected(patient=True)
     sent = []
     for _ in range(MANY_COMMANDS):
         sent.append(connection.send((("PING",),)))
@@ -81,10 +90,57 @@ async def test_commands_without_end_do_not_hold_back_the_first() -> None:
 
 async def test_where_rounds_are_slow_a_command_waits_for_one_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subject, "_LONGEST_SECONDS", 0.0)  # as long as any round takes
-    connection, wire = connected()
+    connection, wire = connected(patient=True)
     answer = connection.send((("PING",),))
     assert wire.writes == []
     await rounds(1)
     assert len(wire.writes) == 1
     connection.close()
     await asyncio.gather(answer, return_exceptions=True)
+
+
+async def test_commands_of_one_round_leave_at_once_where_waiting_does_not_pay() -> None:
+    connection, wire = connected()
+    sent = [connection.send((("GET", name),)) for name in ("a", "b", "c")]
+    await rounds(1)
+    (written,) = wire.writes
+    assert written.count(b"GET") == len(sent)
+    connection.close()
+    await asyncio.gather(*sent, return_exceptions=True)
+
+
+def test_patience_needs_a_loop_at_work_and_commands_that_come_alone() -> None:
+    patience = Patience()
+    for commands, at_work, patient in ((1, 0.9, True), (1, 0.5, False), (8, 0.9, False), (1, 0.9, True)):
+        for _ in range(100):
+            patience.note(commands)
+        patience.judge(at_work, 1.0)
+        assert (patience.rounds > 0) == patient
+
+
+async def test_questions_wait_while_redis_has_enough_to_answer() -> None:
+    connection, wire = connected()
+    question = ("GET", "k" * 10_000)
+    sent = [connection.send((question, question)) for _ in range(10)]
+    await rounds(MANY_ROUNDS)
+    asked = b"".join(wire.writes).count(b"GET")
+    assert asked == 4  # the second goes while there is room; a pipeline is never parted
+    for answered in range(10):
+        connection.data_received(b"$-1\r\n")
+        assert not sent[answered].done()
+        connection.data_received(b"$-1\r\n")
+        assert b"".join(wire.writes).count(b"GET") == min(20, asked + 2 * (answered + 1))
+    assert await asyncio.gather(*sent) == [[None, None]] * 10
+    connection.close()
+
+
+async def test_a_question_larger_than_the_window_leaves() -> None:
+    connection, wire = connected()
+    sent = [connection.send((("GET", "k" * 1_000_000),)) for _ in range(2)]
+    await rounds(MANY_ROUNDS)
+    assert b"".join(wire.writes).count(b"GET") == 1
+    connection.data_received(b"$-1\r\n")
+    assert b"".join(wire.writes).count(b"GET") == 2
+    connection.data_received(b"$-1\r\n")
+    assert await asyncio.gather(*sent) == [[None]] * 2
+    connection.close()

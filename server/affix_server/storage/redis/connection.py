@@ -8,6 +8,7 @@ command on pool checkout and per-command awaits; the reply parser is hiredis
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -15,17 +16,19 @@ from typing import Any, cast
 import hiredis
 from msgspec import Struct
 
+from affix_server.storage.redis.patience import Patience
+
 Command = tuple[str | int | float | bytes | memoryview, ...]
 Reply = Any
 
 _INCOMPLETE = object()
 # How often it is looked whether replies are overdue, while any are awaited.
 _TICK_SECONDS = 0.05
-# A write leaves when the loop has gone round so often and nobody had another command, or so many wait, or the first has
-# waited so long, which it does where rounds are slow. gRPC hands in a call every few rounds, so that each would have a
-# write, and a reply, of its own; a round in which nothing happens takes about 1 us
-# (docs/decisions/0034-what-a-call-may-cost.md).
-_QUIET_ROUNDS, _FULL, _LONGEST_SECONDS = 10, 32, 0.002
+# What waits for others (patience.py) does so until so many wait, or the first has waited so long.
+_FULL, _LONGEST_SECONDS = 32, 0.002
+# While Redis has so many bytes of questions to answer, the next wait here. It reads 16 kB at a time, does all that is
+# in them, then sends 64 kB of what it has to say: with more to do it is at work while we wait, and we while it waits.
+_WINDOW_BYTES = 32 * 1024
 
 
 class ConnectionLostError(Exception):
@@ -49,6 +52,7 @@ class _Asked(Struct):
     future: asyncio.Future[Any]
     trip: _Trip
     missing: int
+    size: int
     replies: list[Reply] | None
 
 
@@ -84,9 +88,13 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
         self._transport: asyncio.Transport | None = None
-        self._unsent: list[bytes] = []
+        self._unsent: deque[bytes] = deque()
         self._leaving: _Trip | None = None
+        self._unanswered_bytes = 0
+        self._held_back = False
+        self._patience = Patience()
         self._quiet_rounds = 0
+        self._worked = 0.0
         self._in_flight: deque[_Asked] = deque()
         self._ticker: asyncio.TimerHandle | None = None
         self._ticked = 0.0
@@ -121,15 +129,16 @@ class Connection(asyncio.Protocol):
         if trip is None:
             trip = self._leaving = self._begin_trip()
         self._quiet_rounds = 0
-        self._unsent += packed
-        self._in_flight.append(_Asked(future, trip, len(packed), replies))
+        question = packed[0] if len(packed) == 1 else b"".join(packed)
+        self._unsent.append(question)
+        self._in_flight.append(_Asked(future, trip, len(packed), len(question), replies))
         return future
 
     def _begin_trip(self) -> _Trip:
         now = self._loop.time()
-        self._loop.call_soon(self._gather, now)
+        self._loop.call_soon(self._gather, now, 0)
         if self._ticker is None:
-            self._ticked = now
+            self._ticked, self._worked = now, time.thread_time()
             self._ticker = self._loop.call_later(_TICK_SECONDS, self._tick)
         return _Trip(now, self._listened(now) + self._timeout)
 
@@ -159,6 +168,7 @@ class Connection(asyncio.Protocol):
                         continue
                     reply = asked.replies
                 in_flight.popleft()
+                self._unanswered_bytes -= asked.size
                 trip = asked.trip
                 if not in_flight or in_flight[0].trip is not trip:
                     self._observe(now - trip.sent)
@@ -168,25 +178,34 @@ class Connection(asyncio.Protocol):
                     asked.future.set_result(reply)
         except (hiredis.ProtocolError, IndexError):
             self._give_up(ConnectionLostError("unintelligible reply"))
+        if self._held_back:
+            self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Fail what is in flight (asyncio.Protocol)."""
         self._give_up(ConnectionLostError("connection lost"))
 
-    def _gather(self, since: float) -> None:
+    def _gather(self, since: float, gone_round: int) -> None:
         """Send what waits, if it has waited long enough for more."""
-        enough = self._quiet_rounds == _QUIET_ROUNDS or len(self._unsent) >= _FULL
+        if not gone_round:
+            self._patience.note(len(self._unsent))
+        enough = self._quiet_rounds >= self._patience.rounds or len(self._unsent) >= _FULL
         if enough or self._loop.time() - since >= _LONGEST_SECONDS:
+            self._leaving = None
             self._flush()
         else:
             self._quiet_rounds += 1
-            self._loop.call_soon(self._gather, since)
+            self._loop.call_soon(self._gather, since, gone_round + 1)
 
     def _flush(self) -> None:
-        if self._transport is not None and self._unsent:
-            self._transport.write(b"".join(self._unsent))
-        self._unsent.clear()
-        self._leaving = None
+        """Send what there is room for; the rest goes when there are replies."""
+        leaving = []
+        while self._unsent and self._unanswered_bytes < _WINDOW_BYTES:
+            leaving.append(self._unsent.popleft())
+            self._unanswered_bytes += len(leaving[-1])
+        self._held_back = bool(self._unsent)
+        if self._transport is not None and leaving:
+            self._transport.write(b"".join(leaving))
 
     def _listened(self, now: float) -> float:
         """Return a time that stands still while the loop is too busy to listen: a tick that is late was not heard."""
@@ -195,7 +214,9 @@ class Connection(asyncio.Protocol):
     def _tick(self) -> None:
         now = self._loop.time()
         self._deaf += max(0.0, now - self._ticked - _TICK_SECONDS)
-        self._ticked, self._ticker = now, None
+        worked = time.thread_time()
+        self._patience.judge(worked - self._worked, now - self._ticked)
+        self._ticked, self._worked, self._ticker = now, worked, None
         self._check_oldest()
         if self._in_flight:
             self._ticker = self._loop.call_later(_TICK_SECONDS, self._tick)
