@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/timerfd.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -250,6 +251,9 @@ int main(int argc, char **argv) {
     caller_count = atoi(argv[5]), connection_count = atoi(argv[6]);
     pause_us = (uint64_t)atoll(argv[8]), least = (size_t)atoll(argv[9]), most = (size_t)atoll(argv[10]);
     poller = epoll_create1(0);
+    int timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
+    struct epoll_event rings = {.events = EPOLLIN, .data.ptr = NULL};
+    if (timer < 0 || epoll_ctl(poller, EPOLL_CTL_ADD, timer, &rings) != 0) fail("timer");
     struct connection **connections = allocated(calloc((size_t)connection_count, sizeof *connections));
     for (int i = 0; i < connection_count; i++) connections[i] = connect_to(argv[1], argv[2]);
     callers = allocated(calloc((size_t)caller_count, sizeof *callers));
@@ -262,20 +266,25 @@ int main(int argc, char **argv) {
     int under_way = 1;
     struct epoll_event events[64];
     while ((now = now_us()) < ends || under_way) {
-        int wait = 100;
+        uint64_t wait_us = 100000;
         under_way = 0;
         for (int i = 0; i < caller_count; i++) {
             if (!callers[i].busy && callers[i].due <= now && now < ends) call(&callers[i], now);
-            if (!callers[i].busy && now < ends && (callers[i].due - now) / 1000 < (uint64_t)wait)
-                wait = (int)((callers[i].due - now) / 1000);
+            if (!callers[i].busy && now < ends && callers[i].due - now < wait_us) wait_us = callers[i].due - now;
             under_way += callers[i].busy;
         }
         if (now > ends + 10000000) break; /* whoever has not answered by now is reported as wrong */
         for (int i = 0; i < connection_count; i++) flush(connections[i]);
-        int ready = epoll_wait(poller, events, 64, wait);
+        /* epoll's own time-out has milliseconds: to wait for none of them would take a processor from who is measured. */
+        struct itimerspec until = {.it_value = {.tv_sec = 0, .tv_nsec = (long)wait_us * 1000 + 1}};
+        if (timerfd_settime(timer, 0, &until, NULL) != 0) fail("timer");
+        int ready = epoll_wait(poller, events, 64, -1);
         if (ready < 0 && errno != EINTR) fail("epoll");
         for (int i = 0; i < ready; i++)
-            if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) receive(events[i].data.ptr);
+            if (events[i].data.ptr == NULL) {
+                uint64_t rung;
+                if (read(timer, &rung, sizeof rung) < 0 && errno != EAGAIN) fail("timer");
+            } else if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) receive(events[i].data.ptr);
     }
     double seconds = (double)(last_answer - started) / 1e6;
     qsort(latencies, done_count, sizeof *latencies, by_size);
