@@ -13,10 +13,10 @@ from typing import cast
 
 from aiohttp import web
 
+from affix_cli.bounded import Bounded
 from affix_cli.direct import Direct, Heading
 from affix_cli.guarded import Guard
 from affix_cli.heads import Heads
-from affix_cli.sending import Sending
 from affix_shim.app import LEAVING, POSTS
 from affix_shim.errors import RATE_LIMITED
 from affix_shim.jsonrpc import JsonRpcError, error_answer
@@ -85,7 +85,7 @@ class Connections:
         self._gone: asyncio.Event | None = None
         self.open: dict[asyncio.BaseProtocol, Guard] = {}
         self.refused: set[Refused] = set()
-        self.stalled: set[Sending] = set()
+        self.stalled: set[Bounded] = set()
 
     def __call__(self) -> asyncio.Protocol:
         """Return the protocol of a connection that was accepted."""

@@ -11,8 +11,8 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from affix_cli.bounded import Bounded
 from affix_cli.heads import END, Head
-from affix_cli.sending import LOOK_AGAIN_SECONDS, LOOKS, Sending
 from affix_shim.gateway import Caller
 from affix_shim.posts import Response
 from affix_shim.request_ids import REQUEST_ID
@@ -28,7 +28,7 @@ _AHEAD_BYTES = 256 * 1024
 _LARGE_BYTES = 64 * 1024
 
 
-class Direct(Sending):
+class Direct(Bounded):
     """Answers one request after the other, in their order."""
 
     def __init__(self, connections: Connections) -> None:
@@ -41,10 +41,7 @@ class Direct(Sending):
         self._answering: asyncio.Task[None] | None = None
         self._head: Head | None = None
         self._caller = Caller({}, None)
-        self._receiving: asyncio.TimerHandle | None = None
         self._idle: asyncio.TimerHandle | None = None
-        self._heard = 0.0
-        self._looks = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Expect a request (asyncio.Protocol)."""
@@ -178,25 +175,6 @@ class Direct(Sending):
         peer = None if self._transport is None else self._transport.get_extra_info("peername")
         return str(peer[0]) if isinstance(peer, tuple) else peer
 
-    def _expect(self) -> None:
-        self._heard = self._connections.loop.time()
-        self._looks = 0
-        seconds = self._connections.bounds.receive_seconds
-        self._receiving = self._connections.loop.call_later(seconds, self._look_for_request)
-
-    def _look_for_request(self) -> None:
-        if self._looks < LOOKS:
-            # If it was us who stood still, what has arrived meanwhile is read before the last look.
-            self._looks += 1
-            self._receiving = self._connections.loop.call_later(LOOK_AGAIN_SECONDS, self._look_for_request)
-            return
-        left = self._connections.bounds.receive_seconds - (self._connections.loop.time() - self._heard)
-        if left <= 0:
-            self.abort()
-        else:
-            self._looks = 0
-            self._receiving = self._connections.loop.call_later(left, self._look_for_request)
-
     def _look_whether_idle(self) -> None:
         left = KEEPALIVE_SECONDS
         if self._answering is None and not self._held:
@@ -214,11 +192,6 @@ class Direct(Sending):
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
-
-    def _stop_receiving(self) -> None:
-        if self._receiving is not None:
-            self._receiving.cancel()
-            self._receiving = None
 
 
 class Heading:

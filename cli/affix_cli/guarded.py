@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from affix_cli.sending import LOOK_AGAIN_SECONDS, LOOKS, Sending
+from affix_cli.bounded import Bounded
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from affix_cli.connections import Connections
 
 
-class Guard(Sending):
+class Guard(Bounded):
     """aiohttp's protocol, with an eye on how long the client stands still."""
 
     def __init__(self, connections: Connections, inner: asyncio.Protocol) -> None:
@@ -21,9 +21,6 @@ class Guard(Sending):
         super().__init__(connections)
         self.inner = inner
         self._request: web.Request | None = None
-        self._receiving: asyncio.TimerHandle | None = None
-        self._heard = 0.0
-        self._looks = 0
 
     def begin(self, request: web.Request) -> None:
         """Note that the headers of a request are whole."""
@@ -56,7 +53,6 @@ class Guard(Sending):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection (asyncio.Protocol)."""
-        self._stop_receiving()
         self._connections.open.pop(self.inner, None)
         self.inner.connection_lost(exc)
         super().connection_lost(exc)
@@ -71,38 +67,8 @@ class Guard(Sending):
         super().resume_writing()
         self.inner.resume_writing()
 
-    def abort(self) -> None:
-        """Cut the connection off."""
-        self._stop_receiving()
-        super().abort()
-
-    def _expect(self) -> None:
-        self._heard = self._connections.loop.time()
-        self._looks = 0
-        seconds = self._connections.bounds.receive_seconds
-        self._receiving = self._connections.loop.call_later(seconds, self._look_for_request)
-
-    def _look_for_request(self) -> None:
-        if self._looks < LOOKS:
-            # If it was us who stood still, what has arrived meanwhile is read, and taken up, before the last look.
-            self._looks += 1
-            self._receiving = self._connections.loop.call_later(LOOK_AGAIN_SECONDS, self._look_for_request)
-            return
+    def _patience(self) -> float | None:
+        """Headers have their time as a whole, or they could be sent a byte at a time; a body between two pieces."""
         if self._request is None:
-            self.abort()  # headers have their time as a whole, or they could be sent a byte at a time
-            return
-        self._receiving = None
-        if self._request.content.is_eof():
-            return
-        silent = self._connections.loop.time() - self._heard
-        left = self._connections.bounds.receive_seconds - silent
-        if left <= 0:
-            self.abort()
-        else:
-            self._looks = 0
-            self._receiving = self._connections.loop.call_later(left, self._look_for_request)
-
-    def _stop_receiving(self) -> None:
-        if self._receiving is not None:
-            self._receiving.cancel()
-            self._receiving = None
+            return 0.0
+        return None if self._request.content.is_eof() else super()._patience()

@@ -144,3 +144,15 @@ async def test_a_question_larger_than_the_window_leaves() -> None:
     connection.data_received(b"$-1\r\n")
     assert await asyncio.gather(*sent) == [[None]] * 2
     connection.close()
+
+
+async def test_a_question_may_count_for_more_than_it_has() -> None:
+    connection, wire = connected()
+    sent = [connection.ask(("GET", "k"), weight=20_000) for _ in range(5)]
+    await rounds(MANY_ROUNDS)
+    assert b"".join(wire.writes).count(b"GET") == 2
+    for answered in range(5):
+        connection.data_received(b"$-1\r\n")
+        assert b"".join(wire.writes).count(b"GET") == min(5, answered + 3)
+    assert await asyncio.gather(*sent) == [None] * 5
+    connection.close()

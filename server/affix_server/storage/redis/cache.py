@@ -49,8 +49,9 @@ OVERTAKE = Script("overtake")
 SCRIPTS = (BEGIN, LEASE, RELEASE, PUT, DROP, ENTRIES, PAGE, INDEX_BEGIN, INDEX_LOAD, FORGET, OVERTAKE, SAME)
 
 # An index is built in one go by one request; what a dead builder left goes away by itself.
-BUILDING_TTL_SECONDS = 60
-_SCAN_AT_ONCE = 500
+BUILDING_TTL_SECONDS, _SCAN_AT_ONCE = 60, 500
+# An attachment of a page counts as much as one that a batch names, for what there may be to answer at a time.
+_WEIGHT = 50
 
 F = TypeVar("F")
 
@@ -163,7 +164,8 @@ class Cache:
         entries = names.entry_prefix(query.task_id)
         which = (query.key_prefix, int(query.descending), now_ms)
         most = NO_CONTENTS if query.summaries else max_bytes
-        reply = accept(await self._client.ask(PAGE(of, query.offset, query.limit, entries, most, *which)))
+        page = PAGE(of, query.offset, query.limit, entries, most, *which)
+        reply = accept(await self._client.ask(page, query.limit * _WEIGHT))
         if reply is None:
             return None
         keys = tuple(key.decode() for key in reply[1::2])

@@ -146,13 +146,13 @@ class RedisClient:
             raise _translated(fault) from None
         return replies
 
-    async def ask(self, command: Command) -> Reply:
-        """Run one command, as `pipeline` runs several, and return its reply."""
+    async def ask(self, command: Command, weight: int = 0) -> Reply:
+        """Run one command, as `pipeline` runs several, and return its reply; for `weight` see Connection.ask."""
         connection = self._connection
         try:
             if connection is None or not connection.usable:
                 connection = await self._ready()
-            reply = await connection.ask(command)
+            reply = await connection.ask(command, weight)
         except (ConnectionLostError, OSError) as fault:
             raise _translated(fault) from None
         if type(reply) is hiredis.ReplyError and _is_error(reply, "NOSCRIPT"):

@@ -26,7 +26,7 @@ _INCOMPLETE = object()
 _TICK_SECONDS = 0.05
 # What waits for others (patience.py) does so until so many wait, or the first has waited so long.
 _FULL, _LONGEST_SECONDS = 32, 0.002
-# While Redis has so many bytes of questions to answer, the next wait here. It reads 16 kB at a time, does all that is
+# While Redis has questions of so many bytes to answer, the next wait here. It reads 16 kB at a time, does all that is
 # in them, then sends 64 kB of what it has to say: with more to do it is at work while we wait, and we while it waits.
 _WINDOW_BYTES = 32 * 1024
 
@@ -88,7 +88,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
         self._transport: asyncio.Transport | None = None
-        self._unsent: deque[bytes] = deque()
+        self._unsent: deque[tuple[bytes, int]] = deque()
         self._leaving: _Trip | None = None
         self._unanswered_bytes = 0
         self._held_back = False
@@ -114,13 +114,16 @@ class Connection(asyncio.Protocol):
         """
         # hiredis' stub means "a tuple of one" where it says tuple[...].
         packed = [hiredis.pack_command(command) for command in commands]  # type: ignore[arg-type]
-        return self._send(packed, [])
+        return self._send(packed, [], 0)
 
-    def ask(self, command: Command) -> asyncio.Future[Reply]:
-        """Send one command, as `send` does; the future holds its reply."""
-        return self._send([hiredis.pack_command(command)], None)  # type: ignore[arg-type]  # as above
+    def ask(self, command: Command, weight: int = 0) -> asyncio.Future[Reply]:
+        """Send one command, as `send` does; the future holds its reply.
 
-    def _send(self, packed: list[bytes], replies: list[Reply] | None) -> asyncio.Future[Any]:
+        `weight` is how many bytes of questions it counts as, if that is more than it has: for a reply that is long.
+        """
+        return self._send([hiredis.pack_command(command)], None, weight)  # type: ignore[arg-type]  # as above
+
+    def _send(self, packed: list[bytes], replies: list[Reply] | None, weight: int) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = self._loop.create_future()
         if self._transport is None or self._fault is not None:
             future.set_exception(self._fault or ConnectionLostError("not connected"))
@@ -130,8 +133,9 @@ class Connection(asyncio.Protocol):
             trip = self._leaving = self._begin_trip()
         self._quiet_rounds = 0
         question = packed[0] if len(packed) == 1 else b"".join(packed)
-        self._unsent.append(question)
-        self._in_flight.append(_Asked(future, trip, len(packed), len(question), replies))
+        size = max(len(question), weight)
+        self._unsent.append((question, size))
+        self._in_flight.append(_Asked(future, trip, len(packed), size, replies))
         return future
 
     def _begin_trip(self) -> _Trip:
@@ -201,8 +205,9 @@ class Connection(asyncio.Protocol):
         """Send what there is room for; the rest goes when there are replies."""
         leaving = []
         while self._unsent and self._unanswered_bytes < _WINDOW_BYTES:
-            leaving.append(self._unsent.popleft())
-            self._unanswered_bytes += len(leaving[-1])
+            question, size = self._unsent.popleft()
+            leaving.append(question)
+            self._unanswered_bytes += size
         self._held_back = bool(self._unsent)
         if self._transport is not None and leaving:
             self._transport.write(b"".join(leaving))

@@ -26,10 +26,10 @@ class TracedRedisClient(RedisClient):
         with self._spans.ask("redis", self._operation(commands[0])):
             return await super().pipeline(commands)
 
-    async def ask(self, command: Command) -> Reply:
+    async def ask(self, command: Command, weight: int = 0) -> Reply:
         """See RedisClient."""
-        (reply,) = await self.pipeline((command,))
-        return reply
+        with self._spans.ask("redis", self._operation(command)):
+            return await super().ask(command, weight)
 
     def _operation(self, command: Command) -> str:
         name = str(command[0])

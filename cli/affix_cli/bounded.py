@@ -1,4 +1,4 @@
-"""What all HTTP connections have in common: a client that does not take its answers is not waited for without end."""
+"""What all HTTP connections have in common: a client that stands still is not waited for without end."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ if TYPE_CHECKING:
     from affix_cli.connections import Connections
 
 # Each is a round of the loop at least; a request that has arrived is begun within three.
-LOOKS, LOOK_AGAIN_SECONDS = 5, 0.02
+_LOOKS, _LOOK_AGAIN_SECONDS = 5, 0.02
 
 
-class Sending(asyncio.Protocol):
-    """A connection, with an eye on how long its client stands still while it is sent something."""
+class Bounded(asyncio.Protocol):
+    """A connection, with an eye on how long its client stands still: while it sends, and while it is sent something."""
 
     def __init__(self, connections: Connections) -> None:
         """Be one of these connections."""
         self._connections = connections
         self._transport: asyncio.Transport | None = None
+        self._receiving: asyncio.TimerHandle | None = None
+        self._heard = 0.0
+        self._looks = 0
         self._sending: asyncio.TimerHandle | None = None
         self._unsent = 0
 
@@ -32,6 +35,7 @@ class Sending(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Forget the connection (asyncio.Protocol)."""
+        self._stop_receiving()
         self._stop_sending()
         self._transport = None
 
@@ -49,9 +53,42 @@ class Sending(asyncio.Protocol):
 
     def abort(self) -> None:
         """Cut the connection off."""
+        self._stop_receiving()
         self._stop_sending()
         if self._transport is not None:
             self._transport.abort()
+
+    def _patience(self) -> float | None:
+        """Return for how many seconds more the client may be silent; None if nothing is expected of it."""
+        return self._connections.bounds.receive_seconds - (self._connections.loop.time() - self._heard)
+
+    def _expect(self) -> None:
+        """Expect a request, or the rest of one, from now on."""
+        self._heard = self._connections.loop.time()
+        self._looks = 0
+        seconds = self._connections.bounds.receive_seconds
+        self._receiving = self._connections.loop.call_later(seconds, self._look_for_request)
+
+    def _look_for_request(self) -> None:
+        if self._looks < _LOOKS:
+            # If it was us who stood still, what has arrived meanwhile is read, and taken up, before the last look.
+            self._looks += 1
+            self._receiving = self._connections.loop.call_later(_LOOK_AGAIN_SECONDS, self._look_for_request)
+            return
+        self._receiving = None
+        left = self._patience()
+        if left is None:
+            return
+        if left <= 0:
+            self.abort()
+        else:
+            self._looks = 0
+            self._receiving = self._connections.loop.call_later(left, self._look_for_request)
+
+    def _stop_receiving(self) -> None:
+        if self._receiving is not None:
+            self._receiving.cancel()
+            self._receiving = None
 
     def _watch_sending(self) -> None:
         self._unsent = self.unsent()
