@@ -28,6 +28,11 @@ def _short(value: float) -> str:
     return f"{value:.2f}"
 
 
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(ROOT), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
 def case_table(title: str, samples: Mapping[str, Sequence[Sample]]) -> list[str]:
     """Print a case: rates, latencies, what each process used of a processor, and each subject beside ours."""
     head = (
@@ -84,8 +89,10 @@ def machine() -> dict[str, object]:
         ),
         platform.machine(),
     )
-    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    commit = _git("describe", "--always")
+    # What a run leaves behind is no other code.
+    if _git("status", "--porcelain", "--", ".", ":!bench/results.*"):
+        commit += "-dirty"
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit,

@@ -8,7 +8,6 @@ command on pool checkout and per-command awaits; the reply parser is hiredis
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -16,7 +15,7 @@ from typing import Any, cast
 import hiredis
 from msgspec import Struct
 
-from affix_server.storage.redis.patience import Patience
+from affix_server.storage.redis.patience import Patience, Work
 
 Command = tuple[str | int | float | bytes | memoryview, ...]
 Reply = Any
@@ -94,7 +93,7 @@ class Connection(asyncio.Protocol):
         self._held_back = False
         self._patience = Patience()
         self._quiet_rounds = 0
-        self._worked = 0.0
+        self._work, self._worked = Work(), 0.0
         self._in_flight: deque[_Asked] = deque()
         self._ticker: asyncio.TimerHandle | None = None
         self._ticked = 0.0
@@ -142,7 +141,7 @@ class Connection(asyncio.Protocol):
         now = self._loop.time()
         self._loop.call_soon(self._gather, now, 0)
         if self._ticker is None:
-            self._ticked, self._worked = now, time.thread_time()
+            self._ticked, self._worked = now, self._work.seconds()
             self._ticker = self._loop.call_later(_TICK_SECONDS, self._tick)
         return _Trip(now, self._listened(now) + self._timeout)
 
@@ -219,7 +218,7 @@ class Connection(asyncio.Protocol):
     def _tick(self) -> None:
         now = self._loop.time()
         self._deaf += max(0.0, now - self._ticked - _TICK_SECONDS)
-        worked = time.thread_time()
+        worked = self._work.seconds()
         self._patience.judge(worked - self._worked, now - self._ticked)
         self._ticked, self._worked, self._ticker = now, worked, None
         self._check_oldest()
@@ -239,6 +238,7 @@ class Connection(asyncio.Protocol):
         if self._ticker is not None:
             self._ticker.cancel()
             self._ticker = None
+        self._work.close()
         self._unsent.clear()
         if self._transport is not None:
             self._transport.abort()
