@@ -18,7 +18,7 @@ from prometheus_client.utils import floatToGoString
 
 
 class Counts(Collector):
-    """A counter with labels: `counts[labels] += 1` adds one."""
+    """A counter with two labels, the second of which is a number."""
 
     def __init__(self, name: str, help_: str, labels: Sequence[str], registry: CollectorRegistry) -> None:
         """Put the counter into `registry`; `name` without `_total`."""
@@ -28,7 +28,7 @@ class Counts(Collector):
         registry.register(self)
 
     def add(self, name: str, number: int) -> None:
-        """Count one more under two labels, the second of which is a number."""
+        """Count one more under these labels."""
         labels = (name, number)
         self._counts[labels] = self._counts.get(labels, 0) + 1
 

@@ -26,7 +26,7 @@ _LASTING: Final = frozenset({"/ws", "/events"})
 # Asked again and again by machines, which would fill every trace store.
 _FOR_OPERATORS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 # What is counted when there is no answer: a fault of ours, a client that has gone.
-_FAULT: Final = int(HTTPStatus.INTERNAL_SERVER_ERROR)
+FAULT: Final = int(HTTPStatus.INTERNAL_SERVER_ERROR)
 LEFT: Final = 499
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -61,7 +61,7 @@ class HttpObserver:
         begun = time.perf_counter()
         request_id = self.ids.of(request.headers)
         token = current.set(request_id)
-        path, status = _path(request), _FAULT
+        path, status = _path(request), FAULT
         try:
             with self.span(request.method, path, request.headers) as ended:
                 try:

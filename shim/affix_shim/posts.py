@@ -12,13 +12,13 @@ from msgspec import Raw
 
 from affix_shim.gateway import Caller, Gateway
 from affix_shim.jsonrpc import answer
-from affix_shim.observing import LEFT, HttpObserver
+from affix_shim.observing import FAULT, LEFT, HttpObserver
 from affix_shim.request_ids import current
 from affix_shim.results import Result
 
 PATH: Final = "/rpc"
 _ACCEPTED: Final = frozenset({"application/json", "application/json-rpc"})
-_OK, _NO_CONTENT, _FAULT = int(HTTPStatus.OK), int(HTTPStatus.NO_CONTENT), int(HTTPStatus.INTERNAL_SERVER_ERROR)
+_OK, _NO_CONTENT = int(HTTPStatus.OK), int(HTTPStatus.NO_CONTENT)
 
 
 def is_json(content_type: str | None) -> bool:
@@ -57,7 +57,7 @@ class Posts:
 
         `headers` has names in lower case, `caller` is who they say. Runs in a task of its own, or the id stays set.
         """
-        begun, status = time.perf_counter(), _FAULT
+        begun, status = time.perf_counter(), FAULT
         request_id = self._observer.ids.of(headers)
         current.set(request_id)
         try:
