@@ -25,7 +25,7 @@ KEEPALIVE_SECONDS = 75.0
 # A client may send more than it waits for; so much of it is taken from the socket.
 _AHEAD_BYTES = 256 * 1024
 # A smaller answer is sent in one piece with its head.
-_LARGE_BYTES = 64 * 1024
+_LARGE_BYTES = 16 * 1024
 
 
 class Direct(Bounded):

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict
 from functools import partial
+from typing import TypeAlias
 
 import grpc
 from grpc_health.v1 import health_pb2
@@ -35,7 +36,7 @@ from affix_server.interceptors.tracing import traced
 from affix_server.local_channel import LocalChannel
 from affix_server.rate_limits import RateLimits, connection_pool, limits_of
 from affix_server.reflection import add_reflection
-from affix_server.services.answers import Answers, Messages, Texts
+from affix_server.services.answers import Answers, Messages, Serialized, Texts
 from affix_server.services.attachments import AttachmentServicer
 from affix_server.services.caller import Callers
 from affix_server.services.tasks import TaskServicer
@@ -117,14 +118,19 @@ async def open_server(
     async with AsyncExitStack() as stack:
         alone = settings.postgres_dsn == NO_POSTGRES
         storage = await (open_redis_only if alone else open_storage)(settings, registry, stack, spans)
-        services, printing = _services(settings, registry, storage, _rate_limit(settings, stack), spans, credentials)
+        services, local, printing = _services(
+            settings, registry, storage, _rate_limit(settings, stack), spans, credentials
+        )
         health = HealthServicer(tuple(services), _stores(storage))
         checking = _health_service(health)
         server, address = await _serve(settings, services | checking, credentials, tls)
-        channels = (LocalChannel(_by_path(services | checking)), LocalChannel(_by_path(printing | checking)))
+        channels = (LocalChannel(_by_path(local | checking)), LocalChannel(_by_path(printing | checking)))
         opened = Server(*channels, server, health, storage.watching, address, settings.drain_seconds, credentials)
         stack.push_async_callback(opened.drain)
         yield opened
+
+
+_Services: TypeAlias = dict[str, dict[str, Handler]]
 
 
 def _services(
@@ -134,10 +140,10 @@ def _services(
     rate_limit: Interceptor,
     spans: Spans | None,
     credentials: Credentials | None,
-) -> tuple[dict[str, dict[str, Handler]], dict[str, dict[str, Handler]]]:
-    """Build the handlers of our services, by service and method: what both wires call.
+) -> tuple[_Services, _Services, _Services]:
+    """Build the handlers of our services, by service and method, behind the same interceptors.
 
-    And once more, behind the same interceptors, with answers that print themselves.
+    Once with answers as the network takes them, once with messages, once with what prints itself.
     """
     callers, limit = Callers(settings.instance_id), settings.max_content_bytes
     authentication = None if credentials is None else Authentication(credentials)
@@ -175,7 +181,7 @@ def _services(
         servicer = AttachmentServicer(*parts, answers, max_content_bytes=limit)
         return {attachment_service.full_name: method_handlers(attachment_service, servicer, interceptors), **tasks}
 
-    return with_answers(Messages()), with_answers(Texts())
+    return with_answers(Serialized()), with_answers(Messages()), with_answers(Texts())
 
 
 def _rate_limit(settings: Settings, stack: AsyncExitStack) -> Interceptor:

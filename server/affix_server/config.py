@@ -108,10 +108,10 @@ class Settings(BaseSettings):
     task_delete_rate_limit: RateLimit = Field(NO_LIMIT, description="calls of DeleteTask per caller")
     max_content_bytes: int = Field(16 * 1024 * 1024, ge=1, description="largest content of one attachment")
     max_message_bytes: int = Field(64 * 1024 * 1024, ge=1024 * 1024, description="largest request or response")
-    large_cache_bytes: int = Field(
+    read_cache_bytes: int = Field(
         64 * 1024 * 1024,
         ge=0,
-        description="large contents that a process keeps, so that Redis sends each once while it is the same; 0: none",
+        description="memory for what a process has read, which Redis need not send again while it is the same; 0: none",
     )
     max_concurrent_calls: int = Field(1000, ge=1, description="calls answered at the same time, over both wires")
     max_connections: int = Field(10_000, ge=1, description="connections open at the same time, on each port")

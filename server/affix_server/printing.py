@@ -16,7 +16,7 @@ from affix_server.domain import (
     Attachment,
     AttachmentType,
     JsonContent,
-    LargeText,
+    KeptAttachment,
     MarkdownContent,
     Page,
     Summary,
@@ -36,7 +36,7 @@ class _Line(Struct, rename="camel", gc=False):
     key: str
     type: AttachmentType
     value: Raw | UnsetType
-    content: str | Raw | UnsetType
+    content: str | UnsetType
     url: str | UnsetType
     size: int | UnsetType
     mime_type: str | UnsetType
@@ -59,11 +59,11 @@ class PrintedAttachment:
 
     def printed(self, *, with_revision: bool) -> bytes:
         """Return the text of the result."""
-        return _encode(_line(self._attachment, with_revision=with_revision))
+        return _text(self._attachment, with_revision=with_revision)
 
 
 class PrintedBatch:
-    """The answer to a batch of reads; null for what may be missing, and is."""
+    """The answer to a batch of reads, of one at least; null for what may be missing, and is."""
 
     __slots__ = ("_found",)
 
@@ -73,7 +73,17 @@ class PrintedBatch:
 
     def printed(self, *, with_revision: bool) -> bytes:
         """Return the text of the result."""
-        return _encode({"attachments": _lines(self._found, with_revision=with_revision)})
+        texts = [
+            # Most have been printed before, and one call less for each is a tenth of what there is to do for it.
+            one.text
+            if isinstance(one, KeptAttachment) and one.text is not None and not with_revision
+            else _text(one, with_revision=with_revision)
+            for one in self._found
+        ]
+        # Around the first and the last, so that all are copied once.
+        texts[0] = b'{"attachments":[' + texts[0]
+        texts[-1] += b"]}"
+        return b",".join(texts)
 
 
 class PrintedPage:
@@ -93,6 +103,21 @@ class PrintedPage:
         return _encode({**result, "degraded": True} if page.degraded else result)
 
 
+def _text(attachment: Attachment | None, *, with_revision: bool) -> bytes:
+    """Return an attachment as JSON: one that is kept, as it was printed before."""
+    if attachment is None:
+        return b"null"
+    if not isinstance(attachment, KeptAttachment):
+        return _encode(_line(attachment, with_revision=with_revision))
+    text = attachment.printed_by(_without_revision)
+    # It is the last member.
+    return b'%b,"revision":%d}' % (text[:-1], attachment.revision) if with_revision else text
+
+
+def _without_revision(attachment: Attachment) -> bytes:
+    return _encode(_line(attachment, with_revision=False))
+
+
 def _lines(found: Iterable[Attachment | Summary | None], *, with_revision: bool) -> list[_Line | None]:
     return [None if one is None else _line(one, with_revision=with_revision) for one in found]
 
@@ -103,7 +128,7 @@ def _line(one: Attachment | Summary, *, with_revision: bool) -> _Line:
     expires = UNSET if one.expires_at is None else format_ms(one.expires_at)
     revision = one.revision if with_revision else UNSET
     value: Raw | UnsetType = UNSET
-    text: str | Raw | UnsetType = UNSET
+    text: str | UnsetType = UNSET
     url: str | UnsetType = UNSET
     mime_type: str | UnsetType = UNSET
     size: int | UnsetType = UNSET
@@ -114,7 +139,7 @@ def _line(one: Attachment | Summary, *, with_revision: bool) -> _Line:
         if isinstance(content, JsonContent):
             value = Raw(content.value)
         elif isinstance(content, (MarkdownContent, TextContent)):
-            text = _large_or_small(content.content)
+            text = content.content
         elif isinstance(content, UrlContent):
             url = content.url
         else:
@@ -140,8 +165,3 @@ def _line(one: Attachment | Summary, *, with_revision: bool) -> _Line:
         expires,
         revision,
     )
-
-
-def _large_or_small(text: str) -> str | Raw:
-    """Return a text as it is to be printed: a large one that was printed before, as what it was then."""
-    return Raw(text.quoted()) if isinstance(text, LargeText) else text

@@ -30,7 +30,7 @@ from affix_server.storage.reconciler import Reconciler
 from affix_server.storage.redis.cache import Cache
 from affix_server.storage.redis.client import RedisClient
 from affix_server.storage.redis.intents import Intents
-from affix_server.storage.redis.large import LargeEntries
+from affix_server.storage.redis.kept import KeptEntries
 from affix_server.storage.redis.pending import PendingWrites
 from affix_server.storage.redis.pending_tasks import PendingTasks
 from affix_server.storage.redis.task_cache import TaskCache
@@ -113,8 +113,8 @@ async def open_redis_only(
     counts = Counts()
     count(counts, client, registry, stack, usable=lambda: True)
     clock = Clock(lambda: time.time_ns() // 1000)
-    large = LargeEntries(settings.large_cache_bytes)
-    cache = Cache(client, Revisions(), large, ttl_seconds=0, registry=registry)
+    kept = KeptEntries(settings.read_cache_bytes)
+    cache = Cache(client, Revisions(), kept, ttl_seconds=0, registry=registry)
     task_cache, writes = TaskCache(client, clock, ttl_seconds=0), PendingWrites(client, ttl_seconds=0)
     most = settings.max_message_bytes
     attachments = RedisOnlyAttachments(cache, task_cache, writes, clock, max_message_bytes=most)
@@ -136,8 +136,8 @@ def _compose(
 ) -> Storage:
     ttl = settings.cache_ttl_seconds
     revisions, intents = Revisions(), Intents(client)
-    large = LargeEntries(settings.large_cache_bytes)
-    cache = Cache(client, revisions, large, ttl_seconds=ttl, registry=registry)
+    kept = KeptEntries(settings.read_cache_bytes)
+    cache = Cache(client, revisions, kept, ttl_seconds=ttl, registry=registry)
     task_cache, pending = TaskCache(client, database.clock, ttl_seconds=ttl), PendingWrites(client, ttl_seconds=ttl)
     table, task_table = AttachmentTable(database, revisions), TaskTable(database, revisions)
     pending_tasks = PendingTasks(client, ttl_seconds=ttl)

@@ -30,6 +30,7 @@ from affix_server.domain.events import (
     EventKind,
     Watched,
 )
+from affix_server.domain.kept import KeptAttachment
 from affix_server.domain.tasks import (
     CountedTask,
     DeletedTask,
@@ -43,7 +44,6 @@ from affix_server.domain.tasks import (
     TaskStatus,
     WrittenTask,
 )
-from affix_server.domain.texts import LargeText
 
 __all__ = [
     "ALWAYS",
@@ -61,7 +61,7 @@ __all__ = [
     "Deletion",
     "EventKind",
     "JsonContent",
-    "LargeText",
+    "KeptAttachment",
     "MarkdownContent",
     "NewTask",
     "Page",

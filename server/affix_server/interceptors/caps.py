@@ -97,7 +97,7 @@ class UnsentCap:
         add_done_callback = getattr(context, "add_done_callback", None)
         if add_done_callback is None:
             return response  # Within the process nothing is sent: there HTTP's own port looks after it.
-        data: bytes = response.SerializeToString()
+        data: bytes = response if isinstance(response, bytes) else response.SerializeToString()
         if len(data) > _LARGE_BYTES:
             self._wait(len(data), add_done_callback)
         return data

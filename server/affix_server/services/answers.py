@@ -1,4 +1,4 @@
-"""What the answers to reads are made of: messages for the network, text for a JSON-RPC side in this process."""
+"""What the answers to reads are made of: messages, their bytes, text for a JSON-RPC side in this process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from affix.v1 import attachments_pb2 as pb
 from affix_server import codec
-from affix_server.domain import Attachment, Page, Ref
+from affix_server.domain import Attachment, KeptAttachment, Page, Ref
 from affix_server.printing import PrintedAttachment, PrintedBatch, PrintedPage
 
 
@@ -46,6 +46,27 @@ class Messages:
             entries = [codec.encode_found(ref, one) for ref, one in zip(refs, found, strict=True)]
             return pb.BatchGetAttachmentsResponse(entries=entries)
         return codec.encode_batch(one for one in found if one is not None)
+
+
+class Serialized(Messages):
+    """Answers with messages, or the bytes of one: of attachments that are kept they have been made before."""
+
+    def got(self, attachment: Attachment) -> Any:
+        """See Answers."""
+        return attachment.encoded_by(_as_got) if isinstance(attachment, KeptAttachment) else super().got(attachment)
+
+    def batch(self, refs: Sequence[Ref], found: Sequence[Attachment | None], *, allow_missing: bool) -> Any:
+        """See Answers."""
+        kept = [one for one in found if isinstance(one, KeptAttachment)]
+        if allow_missing or len(kept) < len(found):
+            return super().batch(refs, found, allow_missing=allow_missing)
+        # The one field of the answer to a get has the number that the attachments of a batch have; messages one behind
+        # the other are one with the fields of all (https://protobuf.dev/programming-guides/encoding/#last-one-wins).
+        return b"".join([one.encoded_by(_as_got) for one in kept])
+
+
+def _as_got(attachment: Attachment) -> bytes:
+    return codec.encode_got(attachment).SerializeToString()
 
 
 class Texts:

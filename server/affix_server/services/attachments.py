@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Any, TypeAlias
 
 from affix.v1 import attachments_pb2 as pb
@@ -32,6 +33,8 @@ from affix_server.storage.base import AttachmentEvents, Attachments
 from affix_server.validation import MAX_BATCH, MAX_LIST, MAX_TTL_SECONDS, Checks, are_plain, is_plain
 
 _DEFAULT_LIMIT = 50
+# Without a call of Python's for each.
+_named: Callable[[tuple[str, str]], Ref] = partial(tuple.__new__, Ref)
 _WRITTEN = frozenset({EventKind.CREATED, EventKind.OVERWRITTEN})
 
 
@@ -259,9 +262,9 @@ def _ref_of(named: pb.GetAttachmentRequest) -> Ref:
 
 def _refs_of(requests: Sequence[pb.AttachmentRef]) -> list[Ref]:
     """Return what is asked for, in order. Raises InvalidParamsError."""
-    names = [(one.task_id, one.key) for one in requests]
-    if are_plain(*zip(*names, strict=True)):
-        return list(map(Ref._make, names))
+    task_ids, keys = [one.task_id for one in requests], [one.key for one in requests]
+    if are_plain(task_ids, keys):
+        return list(map(_named, zip(task_ids, keys, strict=True)))
     checks = Checks()
     refs = [_ref(ref, checks, f"requests[{place}].") for place, ref in enumerate(requests)]
     checks.done()

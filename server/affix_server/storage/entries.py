@@ -30,6 +30,11 @@ class Tombstone:
 Entry = Attachment | Tombstone
 
 
+def ref_of(entry: Entry) -> Ref:
+    """Return the name of what is there, or was."""
+    return entry.ref if isinstance(entry, Tombstone) else Ref(entry.task_id, entry.key)
+
+
 @dataclass(frozen=True, slots=True)
 class TaskTombstone:
     """A deleted task."""

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry
 
 from affix_server.domain import Attachment, Query, Ref
-from affix_server.storage.entries import CachedPage, Entry, IndexLine, Tombstone, TooLarge
+from affix_server.storage.entries import CachedPage, Entry, IndexLine, ref_of
 from affix_server.storage.limits import NO_CONTENTS
 from affix_server.storage.redis import names
-from affix_server.storage.redis.client import RedisClient, Script, accept, is_wrong_type
-from affix_server.storage.redis.connection import Command, Reply
-from affix_server.storage.redis.hashes import (
-    READ,
-    CorruptEntryError,
-    parse_entry,
-    parse_read,
-    parse_summary,
-    parse_values,
-)
-from affix_server.storage.redis.large import IS_SAME, SAME, LargeEntries, is_large
+from affix_server.storage.redis.cached_entries import ENTRIES, CachedEntries
+from affix_server.storage.redis.client import RedisClient, Script, accept
+from affix_server.storage.redis.connection import Command
+from affix_server.storage.redis.hashes import parse_read, parse_summary
+from affix_server.storage.redis.kept import KeptEntries
 from affix_server.storage.redis.publishing import (
     BEGIN,
     DROP,
@@ -43,49 +36,43 @@ from affix_server.storage.redis.publishing import (
 from affix_server.storage.redis.task_marks import TaskMarks, marks, read_marks
 from affix_server.storage.revisions import Revisions
 
-ENTRIES, PAGE = Script("_read", "entries"), Script("_read", "page")
+PAGE = Script("_read", "page")
 INDEX_BEGIN, INDEX_LOAD, FORGET = Script("index_begin"), Script("index_load"), Script("forget")
 OVERTAKE = Script("overtake")
-SCRIPTS = (BEGIN, LEASE, RELEASE, PUT, DROP, ENTRIES, PAGE, INDEX_BEGIN, INDEX_LOAD, FORGET, OVERTAKE, SAME)
+SCRIPTS = (BEGIN, LEASE, RELEASE, PUT, DROP, ENTRIES, PAGE, INDEX_BEGIN, INDEX_LOAD, FORGET, OVERTAKE)
 
 # An index is built in one go by one request; what a dead builder left goes away by itself.
 BUILDING_TTL_SECONDS, _SCAN_AT_ONCE = 60, 500
 # An attachment of a page counts as much as one that a batch names, for what there may be to answer at a time.
 _WEIGHT = 50
 
-F = TypeVar("F")
 
+class Cache(CachedEntries):
+    """What Redis knows of attachments: entries and indexes. Each method but `build_index` is one round trip.
 
-class Cache:
-    """What Redis knows of attachments. Each method but `build_index` is one round trip.
-
-    Every method raises CacheUnavailableError. An entry that is not whole, or
-    not a hash, is counted and dropped and reads as missing (design/storage.md, "A read").
+    Every method raises CacheUnavailableError.
     """
 
     def __init__(
         self,
         client: RedisClient,
         revisions: Revisions,
-        large: LargeEntries,
+        kept: KeptEntries,
         *,
         ttl_seconds: int,
         registry: CollectorRegistry,
     ) -> None:
-        """Use a client; settled entries and indexes live `ttl_seconds`, large ones are kept here as well."""
-        self._client = client
-        self._large = large
-        self._revisions = revisions
+        """Use a client; settled entries and indexes live `ttl_seconds`."""
+        super().__init__(client, revisions, kept, registry=registry)
         self._ttl = ttl_seconds
-        self._corrupt = Counter(
-            "affix_cache_corrupt_entries_total", "Redis entries that were not whole and were dropped", registry=registry
-        )
 
     async def publish(self, publications: Sequence[Publication]) -> list[Publication]:
         """Make committed writes visible, tell of them and remove their traces: one round trip.
 
         Returns those whose turn has not come, as another of the same key is still to be told of: `publish_in_turn`.
         """
+        for publication in publications:
+            self._kept.forget(ref_of(publication.entry))
         return await put_together(self._client, publications, self._ttl)
 
     async def publish_in_turn(self, publication: Publication) -> None:
@@ -127,33 +114,6 @@ class Cache:
         """
         replies = await self._client.run([put(entry, self._ttl, NO_LEASE, telling) for entry, telling in entries])
         return [reply in {1, -1} for reply in replies]
-
-    async def look(self, ref: Ref) -> Entry | None:
-        """Read one entry, whatever its size; None for what Redis does not have."""
-        kept = self._large.find(ref)
-        values = await self._client.ask(("HMGET", names.entry(ref), *READ) if kept is None else kept.question)
-        if kept is not None and values == IS_SAME:
-            return kept.entry
-        try:
-            entry = _parse_values(ref, values)
-        except CorruptEntryError as fault:
-            await self._drop([(ref, fault.revision)])
-            return None
-        if entry is not None:
-            self._revisions.observe(entry.revision)
-        if isinstance(entry, Attachment) and (kept is not None or is_large(values)):
-            return self._large.note(entry, values)
-        return entry
-
-    async def get(self, refs: Sequence[Ref]) -> list[Entry | None]:
-        """Read entries, whatever their size; None for what Redis does not have."""
-        replies = await self._client.pipeline([("HGETALL", names.entry(ref)) for ref in refs])
-        return await self._whole(refs, replies, _parse_entry)
-
-    async def batch_get(self, refs: Sequence[Ref], max_bytes: int) -> list[Entry | TooLarge | None]:
-        """Read several; one larger than `max_bytes` comes as its size."""
-        replies = accept(await self._client.ask(ENTRIES(names.entries(refs), max_bytes)))
-        return await self._whole(refs, replies, parse_read)
 
     async def page(self, query: Query, max_bytes: int, now_ms: int) -> CachedPage | None:
         """Read a page of what there is at a time; None if an index is not complete.
@@ -260,41 +220,3 @@ class Cache:
             lines += (line.created_at, line.key, place, NEVER if line.expires_at is None else line.expires_at)
         (loaded,) = await self._client.run([INDEX_LOAD(names.indexes(task_id), token, self._ttl, int(last), *lines)])
         return bool(loaded)
-
-    async def _whole(
-        self, refs: Sequence[Ref], replies: Sequence[Reply], parse: Callable[[Ref, Reply], F]
-    ) -> list[F | None]:
-        """Read what was found under names; what is not whole is dropped, and reads as missing."""
-        found: list[F | None] = []
-        broken: list[tuple[Ref, str]] = []
-        highest = 0
-        for ref, reply in zip(refs, replies, strict=True):
-            try:
-                one = parse(ref, reply)
-            except CorruptEntryError as fault:
-                broken.append((ref, fault.revision))
-                one = None
-            found.append(one)
-            if isinstance(one, (Attachment, Tombstone)) and one.revision > highest:
-                highest = one.revision
-        self._revisions.observe(highest)
-        if broken:
-            await self._drop(broken)
-        return found
-
-    async def _drop(self, broken: Sequence[tuple[Ref, str]]) -> None:
-        """Drop what is not whole, each unless it has another revision by now."""
-        self._corrupt.inc(len(broken))
-        await self._client.run([DROP([names.entry(ref)], revision) for ref, revision in broken])
-
-
-def _parse_values(ref: Ref, reply: Reply) -> Entry | None:
-    if isinstance(reply, list):
-        return parse_values(ref, reply) if reply else None
-    return _parse_entry(ref, reply)  # an error
-
-
-def _parse_entry(ref: Ref, reply: Reply) -> Entry | None:
-    if is_wrong_type(reply):
-        raise CorruptEntryError("")
-    return parse_entry(ref, accept(reply))

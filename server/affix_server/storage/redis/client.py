@@ -140,7 +140,7 @@ class RedisClient:
             if connection is None or not connection.usable:
                 connection = await self._ready()
             replies = await connection.send(commands)
-            if any(isinstance(reply, hiredis.ReplyError) for reply in replies):
+            if hiredis.ReplyError in map(type, replies):
                 await self._rerun_unknown_scripts(connection, commands, replies)
         except (ConnectionLostError, OSError) as fault:
             raise _translated(fault) from None
@@ -158,6 +158,16 @@ class RedisClient:
         if type(reply) is hiredis.ReplyError and _is_error(reply, "NOSCRIPT"):
             (reply,) = await self.pipeline((command,))
         return reply
+
+    async def ask_whether(self, question: bytes, answer: bytes, count: int = 1) -> list[Reply] | None:
+        """Run commands that need not be parsed, nor what they answer; for both see Connection.ask_whether."""
+        connection = self._connection
+        try:
+            if connection is None or not connection.usable:
+                connection = await self._ready()
+            return await connection.ask_whether(question, answer, count)
+        except (ConnectionLostError, OSError) as fault:
+            raise _translated(fault) from None
 
     async def execute(self, *command: str | bytes | float) -> Reply:
         """Run one command; an error reply raises CacheUnavailableError."""

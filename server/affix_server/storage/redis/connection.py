@@ -46,13 +46,15 @@ class _Trip(Struct):
 
 
 class _Asked(Struct):
-    """Replies still to come: to commands that were sent together, or to one, whose future holds the reply itself."""
+    """Replies still to come: to `count` commands that were sent together, or to one, whose future holds its reply."""
 
     future: asyncio.Future[Any]
     trip: _Trip
-    missing: int
     size: int
+    count: int
     replies: list[Reply] | None
+    # What all replies are expected to be, where anything is.
+    expected: bytes | None
 
 
 class Connection(asyncio.Protocol):
@@ -111,18 +113,28 @@ class Connection(asyncio.Protocol):
 
         Fails with ConnectionLostError. Cancelling the future does not recall the commands.
         """
-        # hiredis' stub means "a tuple of one" where it says tuple[...].
-        packed = [hiredis.pack_command(command) for command in commands]  # type: ignore[arg-type]
-        return self._send(packed, [], 0)
+        question = b"".join([_packed(command) for command in commands])
+        return self._send(question, len(question), len(commands), [])
 
     def ask(self, command: Command, weight: int = 0) -> asyncio.Future[Reply]:
         """Send one command, as `send` does; the future holds its reply.
 
         `weight` is how many bytes of questions it counts as, if that is more than it has: for a reply that is long.
         """
-        return self._send([hiredis.pack_command(command)], None, weight)  # type: ignore[arg-type]  # as above
+        question = _packed(command)
+        return self._send(question, max(len(question), weight), 1, None)
 
-    def _send(self, packed: list[bytes], replies: list[Reply] | None, weight: int) -> asyncio.Future[Any]:
+    def ask_whether(self, question: bytes, answer: bytes, count: int = 1) -> asyncio.Future[list[Reply] | None]:
+        """Send commands that are in the protocol of Redis already, so many of them, as `send` does.
+
+        The future holds None if the replies are `answer`, byte by byte, else the replies in order: to compare is much
+        less than to parse.
+        """
+        return self._send(question, len(question), count, [], answer)
+
+    def _send(
+        self, question: bytes, size: int, count: int, replies: list[Reply] | None, expected: bytes | None = None
+    ) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = self._loop.create_future()
         if self._transport is None or self._fault is not None:
             future.set_exception(self._fault or ConnectionLostError("not connected"))
@@ -131,10 +143,8 @@ class Connection(asyncio.Protocol):
         if trip is None:
             trip = self._leaving = self._begin_trip()
         self._quiet_rounds = 0
-        question = packed[0] if len(packed) == 1 else b"".join(packed)
-        size = max(len(question), weight)
         self._unsent.append((question, size))
-        self._in_flight.append(_Asked(future, trip, len(packed), size, replies))
+        self._in_flight.append(_Asked(future, trip, size, count, replies, expected))
         return future
 
     def _begin_trip(self) -> _Trip:
@@ -157,32 +167,51 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse replies and complete the pipelines they belong to (asyncio.Protocol)."""
-        self._reader.feed(data)
         now = self._loop.time()
         late = self._listened(now) + self._timeout / 2
         gets, in_flight = self._reader.gets, self._in_flight
         try:
-            while (reply := gets()) is not _INCOMPLETE:
-                asked = in_flight[0]
-                if asked.replies is not None:
-                    asked.replies.append(reply)
-                    asked.missing -= 1
-                    if asked.missing:
-                        continue
-                    reply = asked.replies
-                in_flight.popleft()
-                self._unanswered_bytes -= asked.size
-                trip = asked.trip
-                if not in_flight or in_flight[0].trip is not trip:
-                    self._observe(now - trip.sent)
-                if trip.deadline < late:
-                    self._on_late()
-                if not asked.future.done():
-                    asked.future.set_result(reply)
+            begins = 0 if self._reader.has_data() else self._take_expected(data, now, late)
+            if begins < len(data):
+                self._reader.feed(data, begins)
+                while (reply := gets()) is not _INCOMPLETE:
+                    asked = in_flight[0]
+                    replies = asked.replies
+                    if replies is None:
+                        self._answer(reply, now, late)
+                    else:
+                        replies.append(reply)
+                        if len(replies) == asked.count:
+                            self._answer(replies, now, late)
         except (hiredis.ProtocolError, IndexError):
             self._give_up(ConnectionLostError("unintelligible reply"))
         if self._held_back:
             self._flush()
+
+    def _take_expected(self, data: bytes, now: float, late: float) -> int:
+        """Complete those at the front whose answers are as expected; return where the other replies begin."""
+        in_flight, at = self._in_flight, 0
+        while in_flight:
+            asked = in_flight[0]
+            # Where some replies have come before, the others may look like all of them.
+            if asked.expected is None or asked.replies or not data.startswith(asked.expected, at):
+                break
+            at += len(asked.expected)
+            self._answer(None, now, late)
+        return at
+
+    def _answer(self, reply: Reply, now: float, late: float) -> None:
+        """Complete the oldest of those that wait."""
+        in_flight = self._in_flight
+        asked = in_flight.popleft()
+        self._unanswered_bytes -= asked.size
+        trip = asked.trip
+        if not in_flight or in_flight[0].trip is not trip:
+            self._observe(now - trip.sent)
+        if trip.deadline < late:
+            self._on_late()
+        if not asked.future.done():
+            asked.future.set_result(reply)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Fail what is in flight (asyncio.Protocol)."""
@@ -246,3 +275,9 @@ class Connection(asyncio.Protocol):
             asked = self._in_flight.popleft()
             if not asked.future.done():
                 asked.future.set_exception(fault)
+
+
+def _packed(command: Command) -> bytes:
+    # hiredis' stub means "a tuple of one" where it says tuple[...].
+    packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]
+    return packed

@@ -72,7 +72,7 @@ Values = Sequence[bytes | None]
 # What is asked for, by place, since to send and parse names takes as long as values do. Those at the end have no part
 # in what has a value or a content, as most have, and may be left out then.
 READ = (
-    *("id", "type", "value", "content", "createdBy", "createdAt", "updatedAt", "expiresAt", "revision"),
+    *("id", "type", "value", "content", "createdBy", "createdAt", "updatedAt", "expiresAt", "revision", "pending"),
     *("url", "mimeType", "size", "deleted"),
 )
 _OF_MOST = READ.index("url")
@@ -119,7 +119,7 @@ def parse_entry(ref: Ref, reply: Sequence[bytes]) -> Entry | None:
 def parse_values(ref: Ref, values: Values) -> Entry | None:
     """Read the fields READ: None if there are none, as in a hash of leases, CorruptEntryError if some are missing."""
     of_most = values if len(values) == _OF_MOST else values[:_OF_MOST]
-    id_, type_, value, content, by, created, updated, expires, revision = of_most
+    id_, type_, value, content, by, created, updated, expires, revision, _pending = of_most
     try:
         if type_ == b"json" and value is not None:
             attached: Content | None = JsonContent(value.decode())

@@ -31,6 +31,11 @@ class TracedRedisClient(RedisClient):
         with self._spans.ask("redis", self._operation(command)):
             return await super().ask(command, weight)
 
+    async def ask_whether(self, question: bytes, answer: bytes, count: int = 1) -> list[Reply] | None:
+        """See RedisClient."""
+        with self._spans.ask("redis", question.split(b"\r\n", 3)[2].decode()):
+            return await super().ask_whether(question, answer, count)
+
     def _operation(self, command: Command) -> str:
         name = str(command[0])
         return f"{name} {self._names.get(str(command[1]), 'script')}" if name == "EVALSHA" else name

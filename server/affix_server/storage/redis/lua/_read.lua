@@ -5,7 +5,7 @@
 -- not a hash.
 local function read(name, limit)
   local fields = redis.pcall('HMGET', name, 'id', 'type', 'value', 'content', 'createdBy', 'createdAt', 'updatedAt',
-    'expiresAt', 'revision')
+    'expiresAt', 'revision', 'pending')
   if fields.err then
     return {}
   end
@@ -13,7 +13,7 @@ local function read(name, limit)
     for _, value in ipairs(redis.call('HMGET', name, 'url', 'mimeType', 'size', 'deleted')) do
       fields[#fields + 1] = value
     end
-    local url = fields[10]
+    local url = fields[11]
     return url and #url > limit and #url or fields
   end
   local size = #(fields[3] or '') + #(fields[4] or '')
