@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from affix_server.storage.redis import cache, publishing
-from tests.resilience.mutations.patching import Mutation, lua, together
-from tests.resilience.scenarios import doubt, draining, forward, lists, pending, returning
+from affix_server.storage.redis import cache, kept, publishing
+from affix_server.storage.redis.client import RedisClient
+from affix_server.storage.redis.hashes import READ
+from tests.resilience.mutations.patching import Mutation, lua, replaced, together
+from tests.resilience.scenarios import doubt, draining, forward, identity, lists, pending, returning
 
 _NO_LEASES = lua(publishing.PUT, ("elseif not held_revision and not held[4] and", "elseif false and"))
 _NO_TOMBSTONE = lua(
@@ -14,7 +16,22 @@ _NO_NOTE_OF_WRITES = ("if complete or redis.call('EXISTS', KEYS[i]) == 1 then", 
 _NO_NOTE_OF_DELETIONS = ("elseif redis.call('EXISTS', KEYS[i]) == 1 then", "elseif false then")
 _ENTRY_BY_ENTRY = ("if complete or redis.call('EXISTS', KEYS[i]) == 1 then", "if true then")
 
+
+async def _as_expected(*_: object, **__: object) -> None:
+    """Take what Redis answers for what was expected."""
+
+
 MUTATIONS = (
+    Mutation(
+        "what has been read is told again whatever Redis says",
+        replaced(RedisClient, "ask_whether", _as_expected),
+        (forward.what_has_been_read_is_not_told_again_once_it_has_changed,),
+    ),
+    Mutation(
+        "what Postgres has not seen is kept like all that is read",
+        replaced(kept, "_PENDING", READ.index("deleted")),
+        (identity.a_provisional_identity_gives_way,),
+    ),
     Mutation(
         "put without comparing revisions",
         lua(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
-from affix_server.domain import TaskChanges
+from affix_server.domain import Ref, TaskChanges, TextContent
 from tests.resilience.inside import interposed, task_cache
 from tests.resilience.world import GONE, NO_TASK, Pair, keys, outcome, read
 
@@ -20,6 +20,24 @@ async def a_late_fill_does_not_replace_a_newer_write(world: Pair) -> None:
         await read(world.storage, ref)
     assert await read(world.other, ref) == "new"
     assert await read(world.storage, ref) == "new"
+
+
+async def what_has_been_read_is_not_told_again_once_it_has_changed(world: Pair) -> None:
+    """A server that has read a key, alone and among others, keeps what it was; another overwrites and deletes it."""
+    refs = await world.refs("note", "other")
+    for ref in refs:
+        await world.put(ref, "old")
+    await _is_read(world, refs, "old", "old")
+    await world.put(refs[0], "new", by=world.other)
+    await _is_read(world, refs, "new", "old")
+    await world.other.attachments.delete(refs[0], "b")
+    await _is_read(world, refs, GONE, "old")
+
+
+async def _is_read(world: Pair, refs: Sequence[Ref], *texts: str) -> None:
+    assert [await read(world.storage, ref) for ref in refs] == [*texts]
+    found = await world.storage.attachments.batch_get(refs, allow_missing=True)
+    assert [one and one.content for one in found] == [None if text == GONE else TextContent(text) for text in texts]
 
 
 async def a_late_publication_does_not_replace_a_newer_one(world: Pair) -> None:

@@ -30,6 +30,8 @@ async def a_provisional_identity_gives_way(world: Pair) -> None:
         # Overwritten again: it is still not known whose identity it is.
         third = await world.storage.attachments.create(ref, TextContent("3"), "c")
         assert third.id == second.id
+        for storage in (world.storage, world.other):
+            assert (await _identity(storage, ref))[0] == second.id
     await drained(world, ref)
     for storage in (world.storage, world.other):
         assert await _identity(storage, ref) == (first.id, first.created_at, "a")
