@@ -17,7 +17,7 @@ from bench.traffic import Request, Traffic
 CALLERS, LARGE_CALLERS = 64, 8
 _NEW_KEYS = {SMALL: 20_000, MEDIUM: 2_000, LARGE: 20}
 _BATCHES = 500
-_OFFSETS = 400
+_OFFSETS = 200
 _READ_BACK = 50
 
 
@@ -92,7 +92,7 @@ class Cases:
         return Case(f"create-{size}-{wire}", f"create, {_size(size)}, {_WIRES[wire]}", subjects)
 
     async def lists(self) -> Case:
-        """Read pages of 50: of 50 attachments, and at any place of 100,000."""
+        """Read pages of 50: of 50 attachments, and at any place of 100,000, as many pages of either."""
         places = random.Random(1).sample(range(stock.BIG - stock.PER_TASK), _OFFSETS)  # noqa: S311 - replayed
         small = self._written("list-50", [traffic.page(task, 0) for task in self._stored.tasks])
         big = self._written("list-big", [traffic.page(stock.BIG_TASK, place) for place in places])

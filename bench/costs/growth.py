@@ -14,22 +14,29 @@ from bench.stock import SMALL
 from bench.traffic import Ref
 
 _COUNTS = (50, 1_000, 100_000)
+# So many pages of 50 are read, of so many attachments.
+_PAGES, _READ_OVER = 200, 10_000
 _CALLERS = (1, 4, 16, 64, 256)
 _NEW_KEYS = 20_000
 _CREATED = Sizes(80, 600)
 
 
 async def lists(bench: Bench) -> list[Cost]:
-    """Read 50 attachments, at any place, of tasks that have 50, 1,000 and 100,000; they take turns."""
+    """Read 50 attachments, at any place, of tasks that have 50, 1,000 and 100,000; they take turns.
+
+    There are so many tasks of each kind that as many attachments are read: only in how many tasks they are differs.
+    """
     affix = await bench.site.start_affix()
     loads = {}
     for count in _COUNTS:
-        task = f"list-{count}"
-        refs = [(task, f"k{number:06}") for number in range(count)]
-        await bench.client.send("grpc", affix.grpc, traffic.task(task))
-        await stock.store(bench.client, affix.grpc, refs, SMALL)
-        places = random.Random(1).choices(range(count - 49), k=200)  # noqa: S311 - replayed, not secret
-        pages = traffic.written(bench.site.folder, task, [traffic.page(task, place) for place in places])
+        tasks = [f"list-{count}-{number}" for number in range(max(1, _READ_OVER // count))]
+        for task in tasks:
+            await bench.client.send("grpc", affix.grpc, traffic.task(task))
+            refs = [(task, f"k{number:06}") for number in range(count)]
+            await stock.store(bench.client, affix.grpc, refs, SMALL)
+        chosen = random.Random(1)  # noqa: S311 - replayed, not secret
+        asked = [traffic.page(tasks[page % len(tasks)], chosen.randrange(count - 49)) for page in range(_PAGES)]
+        pages = traffic.written(bench.site.folder, f"list-{count}", asked)
         sizes = await stock.verified(bench.client, "http", affix.http, pages.requests, SMALL, count=50)
         loads[count] = Load.of(pages, "http", affix.http, sizes, callers=64, seconds=bench.seconds)
     samples: dict[int, list[Sample]] = {count: [] for count in _COUNTS}

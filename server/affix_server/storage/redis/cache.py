@@ -9,13 +9,13 @@ from prometheus_client import CollectorRegistry
 
 from affix_server.domain import Attachment, Query, Ref
 from affix_server.storage.entries import CachedPage, Entry, IndexLine, ref_of
-from affix_server.storage.limits import NO_CONTENTS
 from affix_server.storage.redis import names
 from affix_server.storage.redis.cached_entries import ENTRIES, CachedEntries
 from affix_server.storage.redis.client import RedisClient, Script, accept
-from affix_server.storage.redis.connection import Command
+from affix_server.storage.redis.connection import Command, Reply
 from affix_server.storage.redis.hashes import parse_read, parse_summary
 from affix_server.storage.redis.kept import KeptEntries
+from affix_server.storage.redis.kept_pages import KeptPages
 from affix_server.storage.redis.publishing import (
     BEGIN,
     DROP,
@@ -43,6 +43,8 @@ SCRIPTS = (BEGIN, LEASE, RELEASE, PUT, DROP, ENTRIES, PAGE, INDEX_BEGIN, INDEX_L
 
 # An index is built in one go by one request; what a dead builder left goes away by itself.
 BUILDING_TTL_SECONDS, _SCAN_AT_ONCE = 60, 500
+# What page.lua may tell of an entry.
+_WHOLE, _SUMMARIES, _REVISIONS = "whole", "summary", "revision"
 # An attachment of a page counts as much as one that a batch names, for what there may be to answer at a time.
 _WEIGHT = 50
 
@@ -64,6 +66,7 @@ class Cache(CachedEntries):
     ) -> None:
         """Use a client; settled entries and indexes live `ttl_seconds`."""
         super().__init__(client, revisions, kept, registry=registry)
+        self._pages = KeptPages(kept)
         self._ttl = ttl_seconds
 
     async def publish(self, publications: Sequence[Publication]) -> list[Publication]:
@@ -118,20 +121,31 @@ class Cache(CachedEntries):
     async def page(self, query: Query, max_bytes: int, now_ms: int) -> CachedPage | None:
         """Read a page of what there is at a time; None if an index is not complete.
 
-        An entry larger than `max_bytes` comes as its size.
+        An entry larger than `max_bytes` comes as its size. One round trip, but where a page has changed that had been
+        the same twice: then it is one more.
         """
-        of = [names.index(query.task_id, query.type), names.expiring(query.task_id)]
-        entries = names.entry_prefix(query.task_id)
-        which = (query.key_prefix, int(query.descending), now_ms)
-        most = NO_CONTENTS if query.summaries else max_bytes
-        page = PAGE(of, query.offset, query.limit, entries, most, *which)
-        reply = accept(await self._client.ask(page, query.limit * _WEIGHT))
+        if self._pages.is_settled(query):
+            reply = await self._page(query, _REVISIONS, max_bytes, now_ms)
+            known = None if reply is None else self._pages.recognized(query, reply, max_bytes)
+            if known is not None:
+                return CachedPage(reply[0], tuple([one.key for one in known]), tuple(known))
+        reply = await self._page(query, _SUMMARIES if query.summaries else _WHOLE, max_bytes, now_ms)
         if reply is None:
             return None
         keys = tuple(key.decode() for key in reply[1::2])
         refs = [Ref(query.task_id, key) for key in keys]
         found = await self._whole(refs, reply[2::2], parse_summary if query.summaries else parse_read)
+        whole = [one for one in found if isinstance(one, Attachment)]
+        if len(whole) == len(found):
+            return CachedPage(reply[0], keys, tuple(self._pages.note(query, whole, reply[2::2])))
         return CachedPage(reply[0], keys, tuple(found))
+
+    async def _page(self, query: Query, told: str, max_bytes: int, now_ms: int) -> Reply:
+        """Run page.lua, which tells so much of each entry."""
+        of = [names.index(query.task_id, query.type), names.expiring(query.task_id)]
+        which = (query.offset, query.limit, query.key_prefix, int(query.descending), now_ms)
+        page = PAGE(of, *which, names.entry_prefix(query.task_id), told, max_bytes)
+        return accept(await self._client.ask(page, query.limit * _WEIGHT))
 
     async def build_index(self, task_id: str, chunks: AsyncIterator[Sequence[IndexLine]]) -> bool:
         """Build a task's indexes from what Postgres holds; False if they were lost meanwhile.

@@ -84,7 +84,7 @@ class CachedEntries:
         replies = await self._client.ask_whether(question, answer, len(known))
         if replies is None:
             return []
-        return [one.ref for one, reply in zip(known, replies, strict=True) if not one.is_still(reply)]
+        return [one.ref for one, reply in zip(known, replies, strict=True) if reply != one.revision_text]
 
     async def _read(self, refs: Sequence[Ref], max_bytes: int) -> dict[Ref, Entry | TooLarge | None]:
         """Read several, and keep them."""

@@ -19,7 +19,6 @@ from affix_server.domain import (
 )
 from affix_server.storage.limits import content_size
 from affix_server.storage.redis import names
-from affix_server.storage.redis.connection import Reply
 from affix_server.storage.redis.hashes import READ, Values
 
 # A revision belongs to one content of a key, but for a write that Postgres has not seen: what it finds there may show
@@ -35,8 +34,9 @@ _OVERHEAD_BYTES = 1_000
 class Kept(KeptAttachment, frozen=True, gc=False, eq=False):
     """An attachment, and how to find out whether it is still what is there."""
 
+    # As Redis has it, and what is asked and answered while that is the one there is.
+    revision_text: bytes = b""
     question: bytes = b""
-    # What Redis says to that while it is.
     answer: bytes = b""
     content_bytes: int = 0
     size: int = 0
@@ -45,10 +45,6 @@ class Kept(KeptAttachment, frozen=True, gc=False, eq=False):
     def ref(self) -> Ref:
         """The name of the attachment."""
         return Ref(self.task_id, self.key)
-
-    def is_still(self, reply: Reply) -> bool:
-        """Tell whether a reply is the answer."""
-        return isinstance(reply, bytes) and self.answer == _ANSWER % (len(reply), reply)
 
 
 class KeptEntries:
@@ -95,6 +91,7 @@ class KeptEntries:
         one = Kept(
             *(entry.id, entry.task_id, entry.key, entry.content, entry.created_by),
             *(entry.created_at, entry.updated_at, entry.revision, entry.expires_at),
+            revision_text=revision,
             question=question,
             answer=answer,
             content_bytes=content_bytes,

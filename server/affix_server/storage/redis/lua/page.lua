@@ -1,11 +1,11 @@
 -- Reads a page of a list, if the index is complete.
 --
--- KEYS 1 index, 2 what will be gone; ARGV 1 offset, 2 limit, 3 prefix of the names of the entries,
---      4 largest content to send along, in bytes; -1 for none: entries without their contents
---      5 what the keys listed begin with, 6 '1' for the newest first, 7 the time in ms: what is gone by then is not listed
--- Returns nil if an index is not complete, else {total, key, entry, key, entry, ...} where an
--- entry is what _read.lua says. Without contents it is the fields that `summary` asks for, by place,
--- and the size of the content, false if there is none.
+-- KEYS 1 index, 2 what will be gone; ARGV 1 offset, 2 limit, 3 what the keys listed begin with, 4 '1' for the newest first,
+--      5 the time in ms: what is gone by then is not listed, 6 prefix of the names of the entries,
+--      7 what to tell of an entry: 'whole', 'summary' or 'revision', 8 largest content to send along, in bytes
+-- Returns nil if an index is not complete, else {total, key, entry, key, entry, ...} where an entry is, whole, what _read.lua
+-- says; its revision, false if there is none; or the fields that `summary` asks for, by place, and the size of the content,
+-- false if there is none.
 local CONTENTS = { json = 'value', markdown = 'content', text = 'content', url = 'url' }
 local SCAN = 1000
 for _, index in ipairs(KEYS) do
@@ -14,16 +14,16 @@ for _, index in ipairs(KEYS) do
     return nil
   end
 end
-local limit = tonumber(ARGV[4])
-local prefix = ARGV[5]
-local range = ARGV[6] == '1' and 'ZREVRANGE' or 'ZRANGE'
+local told, limit = ARGV[7], tonumber(ARGV[8])
+local prefix = ARGV[3]
+local range = ARGV[4] == '1' and 'ZREVRANGE' or 'ZRANGE'
 -- The mark of completeness is the first member, or in reverse the last.
-local mark = ARGV[6] == '1' and 0 or 1
+local mark = ARGV[4] == '1' and 0 or 1
 local all = redis.call('ZCARD', KEYS[1]) - 1
 -- What has expired and is still to be deleted: its places in the index, and its keys.
 local gone, places = {}, {}
-for _, key in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], 0, ARGV[7])) do
-  local place = redis.call(ARGV[6] == '1' and 'ZREVRANK' or 'ZRANK', KEYS[1], key)
+for _, key in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], 0, ARGV[5])) do
+  local place = redis.call(ARGV[4] == '1' and 'ZREVRANK' or 'ZRANK', KEYS[1], key)
   if place then
     gone[key] = true
     places[#places + 1] = place
@@ -44,10 +44,13 @@ local function summary(name)
 end
 
 local function entry(name)
-  if limit < 0 then
+  if told == 'whole' then
+    return read(name, limit)
+  elseif told == 'summary' then
     return summary(name)
   end
-  return read(name, limit)
+  local revision = redis.pcall('HGET', name, 'revision')
+  return type(revision) == 'string' and revision
 end
 
 -- Beyond 2^53 a Lua number is no place in a list any more; there is nothing there anyway.
@@ -82,6 +85,6 @@ end
 local page = { total }
 for _, key in ipairs(keys) do
   page[#page + 1] = key
-  page[#page + 1] = entry(ARGV[3] .. key)
+  page[#page + 1] = entry(ARGV[6] .. key)
 end
 return page

@@ -1,0 +1,136 @@
+"""A page that stays the same is told by its revisions, and one that does not is what is there, whoever changed it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import pytest
+from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
+
+from affix_cli.embedded import EmbeddedPostgres, EmbeddedValkey
+from affix_server.config import Settings
+from affix_server.domain import Attachment, AttachmentType, Query, Ref, TextContent, UrlContent
+from affix_server.printing import PrintedPage
+from affix_server.storage.redis import kept_pages, names
+from affix_server.storage.redis.hashes import READ
+from affix_server.storage.redis.kept import KeptEntries
+from affix_server.storage.redis.kept_pages import KeptPages
+from affix_server.stores import Storage, open_storage
+
+TEXT = "t" * 2000
+
+
+@pytest.fixture
+async def another(
+    storage: Storage, postgres_store: EmbeddedPostgres, valkey_store: EmbeddedValkey
+) -> AsyncIterator[Storage]:
+    """Another process' half, on the same stores, which keeps nothing."""
+    assert storage.trust.believed
+    async with AsyncExitStack() as stack:
+        settings = Settings(postgres_dsn=postgres_store.dsn, redis_url=valkey_store.url, read_cache_bytes=0)
+        yield await open_storage(settings, CollectorRegistry(), stack)
+
+
+async def agreed(storage: Storage, another: Storage, query: Query) -> list[str]:
+    """Read a page, which must be as another process has it, printed too; return its keys."""
+    page, other = await storage.attachments.list(query), await another.attachments.list(query)
+    assert page == other
+    for flag in (True, False):
+        assert PrintedPage(page).printed(with_revision=flag) == PrintedPage(other).printed(with_revision=flag)
+    return [one.key for one in page.attachments]
+
+
+def queries(task_id: str) -> list[Query]:
+    """Return pages of every kind."""
+    return [
+        Query(task_id, limit=3),
+        Query(task_id, limit=3, offset=2),
+        Query(task_id, descending=True),
+        Query(task_id, type=AttachmentType.TEXT),
+        Query(task_id, key_prefix="k1"),
+        Query(task_id, summaries=True),
+        Query(task_id, offset=100),
+    ]
+
+
+async def sent_by(redis: Redis) -> int:
+    """Return how many bytes Redis has sent so far."""
+    return int((await redis.info("stats"))["total_net_output_bytes"])
+
+
+async def test_a_page_that_stays_the_same_is_sent_twice(storage: Storage, task_id: str, redis: Redis) -> None:
+    for number in range(10):
+        await storage.attachments.create(Ref(task_id, f"k{number}"), TextContent(TEXT), "a")
+    query, sizes = Query(task_id, limit=10), []
+    pages = []
+    for _ in range(5):
+        before = await sent_by(redis)
+        pages.append(await storage.attachments.list(query))
+        sizes.append(await sent_by(redis) - before > 10 * len(TEXT))
+    assert sizes == [True, True, False, False, False]
+    assert pages == [pages[0]] * 5
+    assert len(pages[0].attachments) == 10
+
+
+CHANGES: dict[str, Callable[[Storage, Redis, Ref], Awaitable[object]]] = {
+    "overwritten": lambda by, _, ref: by.attachments.create(ref, TextContent("T" * 2000), "b"),
+    "deleted": lambda by, _, ref: by.attachments.delete(ref, "b"),
+    "made": lambda by, _, ref: by.attachments.create(Ref(ref.task_id, f"k1-{ref.key}"), TextContent(TEXT), "b"),
+    "of another type": lambda by, _, ref: by.attachments.create(ref, UrlContent("https://example.com"), "b"),
+    "lost": lambda _, redis, ref: redis.delete(names.entry(ref)),
+    "broken": lambda _, redis, ref: redis.set(names.entry(ref), "x"),
+    "all lost": lambda _, redis, __: redis.flushall(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_what_another_process_changes_is_seen_at_once(
+    storage: Storage, another: Storage, task_id: str, redis: Redis, change: str
+) -> None:
+    refs = [Ref(task_id, f"k{number}") for number in range(12)]
+    for ref in refs:
+        await another.attachments.create(ref, TextContent(TEXT), "a")
+    asked = queries(task_id) * 4
+    for query in asked:
+        await agreed(storage, another, query)
+    for at in (0, 3, 11):
+        await CHANGES[change](another, redis, refs[at])
+        for query in asked:
+            await agreed(storage, another, query)
+
+
+async def test_a_page_whose_entries_have_made_room_is_read_whole(
+    storage: Storage, another: Storage, task_id: str
+) -> None:
+    for number in range(6):
+        await storage.attachments.create(Ref(task_id, f"k{number}"), TextContent(TEXT), "a")
+    query = Query(task_id, limit=6)
+    for _ in range(3):
+        await agreed(storage, another, query)
+    for number in (5, 0):
+        storage.cache._kept.forget((task_id, f"k{number}"))  # noqa: SLF001 - as if others had needed the room
+        for _ in range(4):
+            assert await agreed(storage, another, query) == [f"k{number}" for number in range(6)]
+
+
+def test_no_more_pages_are_kept_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_pages, "_MOST_PAGES", 3)
+    pages = KeptPages(KeptEntries(1_000_000))
+    entry = Attachment("ta-1", "t", "k", TextContent("x"), "a", 1, 1, 7, None)
+    values = [b"7" if name == "revision" else None for name in READ]
+    asked = [Query("t", offset=offset) for offset in range(10)]
+    for query in asked:
+        for _ in range(2):
+            assert pages.note(query, [entry], [values]) == [entry]
+    assert [query for query in asked if pages.is_settled(query)] == asked[-3:]
+
+
+def test_a_page_of_what_is_not_kept_is_always_read_whole() -> None:
+    pages = KeptPages(KeptEntries(0))
+    entry = Attachment("ta-1", "t", "k", TextContent("x"), "a", 1, 1, 7, None)
+    values = [b"7" if name == "revision" else None for name in READ]
+    for _ in range(4):
+        assert pages.note(Query("t"), [entry], [values]) == [entry]
+        assert not pages.is_settled(Query("t"))
