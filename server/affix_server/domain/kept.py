@@ -24,7 +24,8 @@ class KeptAttachment(Attachment, frozen=True, gc=False, eq=False):
         """Return it as JSON, its `text`, which `printed` makes of it the first time."""
         text = self.text
         if text is None:
-            text = printed(self)
+            # A copy, since encoders return what has room for more.
+            text = bytes(memoryview(printed(self)))
             force_setattr(self, "text", text)
         return text
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from collections import OrderedDict
 from collections.abc import Sequence
 
 from affix_server.domain import (
@@ -57,7 +58,7 @@ class KeptEntries:
         """Begin with nothing; with 0 nothing is ever kept."""
         self._most_bytes = most_bytes
         # By plain tuples, which the garbage collector need not look at again and again.
-        self._kept: dict[tuple[str, str], Kept] = {}
+        self._kept: OrderedDict[tuple[str, str], Kept] = OrderedDict()
         self._bytes = 0
         # No content has been larger.
         self._largest = 0
@@ -79,7 +80,8 @@ class KeptEntries:
 
     def note(self, entry: Attachment, values: Values) -> Attachment:
         """Keep an attachment in place of what was kept of it; return what to answer with."""
-        place = (entry.task_id, entry.key)
+        # One text for all of a task: fewer places in memory for each of a batch to be looked up in.
+        place = (sys.intern(entry.task_id), entry.key)
         self.forget(place)
         content_bytes = content_size(entry)
         size = _memory(entry, content_bytes)
@@ -89,7 +91,7 @@ class KeptEntries:
         name = names.entry(Ref(*place)).encode()
         question, answer = _QUESTION % (len(name), name), _ANSWER % (len(revision), revision)
         one = Kept(
-            *(entry.id, entry.task_id, entry.key, entry.content, entry.created_by),
+            *(entry.id, *place, entry.content, sys.intern(entry.created_by)),
             *(entry.created_at, entry.updated_at, entry.revision, entry.expires_at),
             revision_text=revision,
             question=question,
@@ -100,7 +102,8 @@ class KeptEntries:
         self._kept[place] = one
         self._bytes, self._largest = self._bytes + size, max(self._largest, content_bytes)
         while self._bytes > self._most_bytes:
-            self.forget(next(iter(self._kept)))
+            _, first = self._kept.popitem(last=False)
+            self._bytes -= first.size
         return one
 
     def forget(self, ref: tuple[str, str]) -> None:

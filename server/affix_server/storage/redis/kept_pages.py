@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -28,9 +29,9 @@ class KeptPages:
         """Begin without any."""
         self._kept = kept
         # The revisions of pages that have been read whole.
-        self._seen: dict[Query, tuple[int, ...]] = {}
+        self._seen: OrderedDict[Query, tuple[int, ...]] = OrderedDict()
         # Of those that were the same once more, one of the entries that have been kept for them.
-        self._settled: dict[Query, Ref] = {}
+        self._settled: OrderedDict[Query, Ref] = OrderedDict()
 
     def is_settled(self, query: Query) -> bool:
         """Tell whether the page has been the same twice, and is likely to be among what is kept."""
@@ -65,7 +66,7 @@ class KeptPages:
         return kept
 
 
-def _put(pages: dict[Query, T], query: Query, what: T) -> None:
+def _put(pages: OrderedDict[Query, T], query: Query, what: T) -> None:
     pages[query] = what
     if len(pages) > _MOST_PAGES:
-        del pages[next(iter(pages))]
+        pages.popitem(last=False)
