@@ -61,6 +61,7 @@ def test_the_keys_in_redis_are_so_named() -> None:
         names.pending("{id}"),
         names.EXPIRING,
         names.INTENTS,
+        names.WRITING,
         names.HEARTBEAT,
         names.PROBE,
         names.COUNTS,

@@ -11,6 +11,8 @@ from redis.asyncio import Redis
 from affix_server.domain import Attachment, Query, Ref, TextContent
 from affix_server.errors import AttachmentNotFoundError, TaskNotFoundError
 from affix_server.storage.entries import IndexLine, Write
+from affix_server.storage.redis import names
+from affix_server.storage.redis.client import Script
 from affix_server.storage.redis.publishing import NO_LEASE, Publication, Telling
 from affix_server.stores import Storage
 from affix_server.times import now_ms
@@ -127,6 +129,11 @@ async def test_what_is_written_while_an_index_is_built_is_in_it(storage: Storage
     assert page is not None
     assert sorted(page.keys) == ["keep", "late", "retype"]
     assert page.total_count == 3
+
+
+async def test_scripts_name_the_indexes_as_everybody_does(task_id: str, redis: Redis) -> None:
+    source = Script("_indexes").source + "return indexes_of(KEYS[1])"
+    assert await redis.eval(source, 1, names.task(task_id)) == list(names.indexes(task_id))
 
 
 async def test_two_builders_of_one_index_lose_nothing(storage: Storage, task_id: str) -> None:

@@ -8,13 +8,11 @@ from affix_server.storage.redis.hashes import READ
 from tests.resilience.mutations.patching import Mutation, lua, replaced, together
 from tests.resilience.scenarios import doubt, draining, forward, identity, lists, pending, returning
 
-_NO_LEASES = lua(publishing.PUT, ("elseif not held_revision and not held[4] and", "elseif false and"))
-_NO_TOMBSTONE = lua(
-    publishing.PUT, ("redis.call('HSET', KEYS[1]", "local _ = ARGV[4] ~= '0' and redis.call('HSET', KEYS[1]")
-)
-_NO_NOTE_OF_WRITES = ("if complete or redis.call('EXISTS', KEYS[i]) == 1 then", "if complete then")
-_NO_NOTE_OF_DELETIONS = ("elseif redis.call('EXISTS', KEYS[i]) == 1 then", "elseif false then")
-_ENTRY_BY_ENTRY = ("if complete or redis.call('EXISTS', KEYS[i]) == 1 then", "if true then")
+_NO_LEASES = lua(publishing.PUT, ("not held_revision and not held[4] and", "false and"))
+_NO_TOMBSTONE = lua(publishing.PUT, ("redis.call('HSET', entry, ...)", ""))
+_NO_NOTE_OF_WRITES = ("elseif complete or redis.call('EXISTS', index) == 1 then", "elseif complete then")
+_NO_NOTE_OF_DELETIONS = ("elseif redis.call('EXISTS', index) == 1 then", "elseif false then")
+_ENTRY_BY_ENTRY = ("elseif complete or redis.call('EXISTS', index) == 1 then", "else")
 
 
 async def _as_expected(*_: object, **__: object) -> None:
@@ -37,7 +35,7 @@ MUTATIONS = (
         lua(
             publishing.PUT,
             (
-                "if held_revision and (held_revision > revision or (held_revision == revision and not held[2])) then",
+                "if held_revision and (held_revision > number or (held_revision == number and not held[2])) then",
                 "if false then",
             ),
         ),
@@ -53,7 +51,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a publication kept out leaves the leases of others",
-        lua(publishing.PUT, ("than this.\n  redis.call('DEL', KEYS[1])", "than this.")),
+        lua(publishing.PUT, ("result = -1\n    redis.call('DEL', entry)", "result = -1")),
         (forward.a_publication_kept_out_keeps_out_what_is_older,),
     ),
     Mutation(
@@ -66,8 +64,8 @@ MUTATIONS = (
         lua(
             publishing.PUT,
             (
-                "redis.call('DEL', KEYS[1])\n  forget_indexes(INDEXES)\n  if is_due",
-                "redis.call('DEL', KEYS[1])\n  if is_due",
+                "redis.call('DEL', entry)\n    forget_indexes(name)\n  else",
+                "redis.call('DEL', entry)\n  else",
             ),
         ),
         (forward.a_publication_after_an_eviction_leaves_no_gap_in_the_list,),
@@ -80,7 +78,7 @@ MUTATIONS = (
     ),
     Mutation(
         "no pending tombstone",
-        lua(publishing.PEND, ("redis.call('HSET'", "local _ = ARGV[3] ~= '0' and redis.call('HSET'")),
+        lua(publishing.PEND, ("redis.call('HSET'", "local _ = ARGV[3] ~= '' and redis.call('HSET'")),
         (pending.a_pending_deletion_is_one,),
     ),
     Mutation(
@@ -110,6 +108,16 @@ MUTATIONS = (
         (lists.what_is_deleted_while_an_index_is_built_is_not_in_it,),
     ),
     Mutation(
+        "whatever an index lacks is new to all",
+        lua(publishing.PUT, ("local is_new = previous == 0 and held[4]", "local is_new = true")),
+        (lists.what_is_given_another_type_is_in_the_list_of_that_one,),
+    ),
+    Mutation(
+        "whatever Postgres had not heard of is new to all indexes",
+        lua(publishing.PUT, ("is_new = note(all, created_ms, key) and is_new", "note(all, created_ms, key)")),
+        (lists.what_postgres_has_lost_is_in_the_list_of_its_new_type,),
+    ),
+    Mutation(
         "an index lost while it is built is completed",
         lua(
             cache.INDEX_LOAD,
@@ -133,7 +141,7 @@ MUTATIONS = (
     ),
     Mutation(
         "pend beside a write on its way to Postgres",
-        lua(publishing.PEND, ("time[2] / 1000), '+inf') > 0 then", "time[2] / 1000), '+inf') < 0 then")),
+        lua(publishing.PEND, ("if count_under_way(KEYS[2], ARGV[2]) > 0 then", "if false then")),
         (pending.a_pending_write_waits_for_one_on_its_way_to_postgres,),
     ),
     Mutation(
@@ -149,12 +157,12 @@ MUTATIONS = (
                 "redis.call('EXPIRE', KEYS[1], 3600) redis.call('PERSIST', KEYS[2])",
             ),
             "the task of what is pending expires": ("redis.call('PERSIST', KEYS[2])", ""),
-            "the indexes of what is pending expire": ("redis.call('PERSIST', KEYS[i])", ""),
+            "the indexes of what is pending expire": ("redis.call('PERSIST', index)", ""),
         }.items()
     ),
     Mutation(
         "what was pending stays for good",
-        lua(publishing.PUT, ("if redis.call('SREM', KEYS[3], ARGV[3]) == 1 and", "if false and")),
+        lua(publishing.PUT, ("if redis.call('SREM', task .. ':pending', key) == 1 and", "if false and")),
         (draining.what_was_pending_has_a_time_limit_again,),
     ),
     Mutation(
@@ -166,7 +174,7 @@ MUTATIONS = (
         "what Redis has left of a deleted task stays",
         lua(
             publishing.PUT,
-            ("    redis.call('DEL', KEYS[1])\n    redis.call('SREM', KEYS[3], ARGV[3])\n", ""),
+            ("redis.call('DEL', entry)\n        redis.call('SREM', name .. ':pending', key)", ""),
         ),
         (doubt.a_task_deleted_past_redis_takes_its_attachments_along,),
     ),

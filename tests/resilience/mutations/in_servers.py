@@ -139,7 +139,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a write does not begin with what is pending",
-        lua(publishing.BEGIN, ("math.max(pending, redis.call('HEXISTS', KEYS[1], 'pending'))", "0")),
+        lua(publishing.BEGIN, ("(pending or held[3]) and 1 or 0", "0")),
         (
             pending.an_overwrite_wins_over_what_is_pending,
             pending.a_deletion_finds_what_is_pending,

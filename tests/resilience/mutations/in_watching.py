@@ -35,7 +35,7 @@ MUTATIONS = (
     ),
     Mutation(
         "nobody notes what has been told of",
-        lua(publishing.PUT, ("redis.call('HDEL', KEYS[1], 'told')", "")),
+        lua(publishing.PUT, ("redis.call('HDEL', entry, 'told')", "")),
         (watching.a_write_cut_short_is_told_of_once,),
     ),
     Mutation(
@@ -45,12 +45,12 @@ MUTATIONS = (
     ),
     Mutation(
         "nobody waits for the write before",
-        lua(publishing.PUT, ("if others > 0 and ARGV[11] == '1' then", "if false then")),
+        lua(publishing.PUT, ("if others > 0 and WAITS then", "if false then")),
         (watching.two_servers_tell_of_a_key_in_the_order_of_its_revisions,),
     ),
     Mutation(
         "an event that is missing is kept quiet",
-        lua(publishing.PUT, ("tell_of_gap(ARGV[TELL + 3], ARGV[3])", "")),
+        lua(publishing.PUT, ("  tell_of_gap(task_id, key)", "")),
         (
             watching.a_write_that_is_never_told_of_is_not_kept_quiet,
             watching.what_was_written_past_redis_is_told_of_when_it_is_back,

@@ -25,7 +25,7 @@ MUTATIONS = (
     ),
     Mutation(
         "an index does not hear of what will be gone",
-        lua(publishing.PUT, ("or i == #KEYS and expires_ms ~= '' and expires_ms", "")),
+        lua(publishing.PUT, ("if expires_ms ~= '' then", "if false then")),
         _GONE_AT_ONCE,
     ),
     Mutation(

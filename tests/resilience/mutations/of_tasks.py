@@ -56,17 +56,19 @@ IN_REDIS = (
     ),
     Mutation(
         "a pending task beside a write on its way to Postgres",
-        lua(pending_tasks.TASK_PEND, ("'+inf') == 0", "'+inf') >= 0")),
+        lua(pending_tasks.TASK_PEND, ("count_under_way(KEYS[1], key) == 0", "true")),
         (tasks.a_pending_change_waits_for_one_on_its_way_to_postgres,),
     ),
     Mutation(
         "a write does not begin with the pending task",
-        lua(publishing.BEGIN, ("local pending = task == 1 and 1 or 0", "local pending = 0")),
+        lua(
+            publishing.BEGIN, ("local pending = redis.pcall('HEXISTS', task, 'pending') == 1", "local pending = false")
+        ),
         (tasks.a_write_begins_with_the_pending_task, task_deletion.a_reader_with_postgres_sees_the_pending_deletion),
     ),
     Mutation(
         "a pending task expires with its attachments",
-        lua(publishing.PUT, ("if redis.pcall('HEXISTS', KEYS[2], 'pending') ~= 1 then", "if true then")),
+        lua(publishing.PUT, ("if redis.pcall('HEXISTS', task, 'pending') ~= 1 then", "if true then")),
         (tasks.a_pending_task_outlives_its_attachments_being_settled,),
     ),
     Mutation(
@@ -81,12 +83,12 @@ IN_REDIS = (
     ),
     Mutation(
         "a task registered anew may be filled with what its deletion took",
-        lua(publishing.PUT, ("if not task.err and task[4] and", "if false and")),
+        lua(publishing.PUT, ("if task[2] and not task[1] and", "if false and")),
         (task_deletion.a_late_fill_does_not_reach_a_task_registered_anew,),
     ),
     Mutation(
         "a deletion spares what is pending",
-        lua(pending_tasks.TASK_BURY, ("local keys = redis.call('SMEMBERS', KEYS[3])", "local keys = {}")),
+        lua(pending_tasks.TASK_BURY, ("local keys = redis.call('SMEMBERS', KEYS[2])", "local keys = {}")),
         (task_deletion.a_deletion_is_above_all_that_is_pending,),
     ),
     Mutation(
@@ -106,7 +108,7 @@ IN_REDIS = (
     ),
     Mutation(
         "a tombstone of a task lets late attachments in",
-        lua(publishing.PUT, ("if gone and gone >= revision then", "if false then")),
+        lua(publishing.PUT, ("if gone >= number then", "if false then")),
         (task_races.a_creation_is_published_after_its_task_is_gone,),
     ),
 )

@@ -7,12 +7,14 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractContextManager
 from unittest.mock import patch
 
-from affix_server.domain import Query
+from affix_server.domain import AttachmentType, Query, UrlContent
 from affix_server.storage.entries import IndexLine
 from affix_server.storage.postgres.attachments import AttachmentTable
+from affix_server.storage.redis import names
 from tests.resilience.inside import Hook, interposed, postgres_refused
 from tests.resilience.world import GONE, Pair, keys, read
 
+URL = UrlContent("https://example.org/")
 _LOADS = "SELECT coalesce(sum(calls), 0)::bigint FROM pg_stat_statements WHERE query LIKE '%WHEN r.total_bytes%'"
 
 
@@ -61,6 +63,36 @@ async def a_page_is_in_order_whatever_was_made_anew(world: Pair) -> None:
 
     with interposed(world.storage.attachment_table, "read", before=make_anew):
         assert await keys(world.storage, first.task_id) == ["second", "first"]
+
+
+async def what_is_given_another_type_is_in_the_list_of_that_one(world: Pair) -> None:
+    """It was committed and not published yet when the list of its type was built, and another server replaced it."""
+    (ref,) = await world.refs("note")
+    texts = names.index(ref.task_id, AttachmentType.TEXT)
+    assert await keys(world.storage, ref.task_id) == []
+
+    async def replace() -> None:
+        await world.redis.delete(texts)
+        # Summaries: what they lack is not filled in.
+        page = await world.other.attachments.list(Query(ref.task_id, AttachmentType.TEXT, summaries=True))
+        assert page.total_count == 1
+        await world.other.attachments.create(ref, URL, "b")
+
+    with interposed(world.storage.cache, "publish", before=replace):
+        await world.put(ref, "1")
+    assert await world.redis.zscore(texts, "note") is None
+    assert await keys(world.other, ref.task_id) == ["note"]
+
+
+async def what_postgres_has_lost_is_in_the_list_of_its_new_type(world: Pair) -> None:
+    """Postgres was restored from a backup, and a key that it has never heard of is in the lists."""
+    (ref,) = await world.refs("note")
+    assert await keys(world.storage, ref.task_id) == []
+    await world.put(ref, "1")
+    await world.sql.execute("DELETE FROM task_attachments WHERE task_id = $1", ref.task_id)
+    await world.evict(ref)
+    await world.storage.attachments.create(ref, URL, "a")
+    assert await world.redis.zscore(names.index(ref.task_id, AttachmentType.TEXT), "note") is None
 
 
 async def what_is_created_while_an_index_is_built_is_in_it(world: Pair) -> None:

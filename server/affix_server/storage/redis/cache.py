@@ -28,7 +28,7 @@ from affix_server.storage.redis.publishing import (
     Publication,
     Telling,
     lease,
-    put,
+    put_all,
     put_in_turn,
     put_together,
     release,
@@ -103,19 +103,16 @@ class Cache(CachedEntries):
 
         Where Postgres holds nothing, the lease is given back.
         """
-        await self._client.run(
-            [
-                release(names.entry(ref), token) if entry is None else put(entry, self._ttl, token)
-                for ref, entry in found.items()
-            ]
-        )
+        vain = [release(names.entry(ref), token) for ref, entry in found.items() if entry is None]
+        found_whole = [(entry, token, None) for entry in found.values() if entry is not None]
+        await put_all(self._client, found_whole, self._ttl, followed_by=vain)
 
     async def republish(self, entries: Sequence[tuple[Entry, Telling | None]]) -> list[bool]:
         """Replace what Redis holds by what is newer in Postgres; returns for each whether Redis was behind.
 
         What nobody has told of is told of, where it is given how.
         """
-        replies = await self._client.run([put(entry, self._ttl, NO_LEASE, telling) for entry, telling in entries])
+        replies = await put_all(self._client, [(entry, NO_LEASE, telling) for entry, telling in entries], self._ttl)
         return [reply in {1, -1} for reply in replies]
 
     async def page(self, query: Query, max_bytes: int, now_ms: int) -> CachedPage | None:

@@ -42,14 +42,14 @@ LEASES = b"leases"
 def entry_fields(entry: Entry) -> Fields:
     """Return names and values, alternating, of an attachment's hash."""
     if isinstance(entry, Tombstone):
-        return ["deleted", format_ms(entry.deleted_at), "revision", entry.revision]
+        return ["deleted", format_ms(entry.deleted_at), "revision", str(entry.revision)]
     return [
         *("id", entry.id, "taskId", entry.task_id, "key", entry.key, "type", entry.content.type),
         *_content_fields(entry.content),
         *("createdBy", entry.created_by),
         *("createdAt", format_ms(entry.created_at), "updatedAt", format_ms(entry.updated_at)),
         *(() if entry.expires_at is None else ("expiresAt", format_ms(entry.expires_at))),
-        *("revision", entry.revision),
+        *("revision", str(entry.revision)),
     ]
 
 
@@ -62,7 +62,7 @@ def _content_fields(content: Content) -> Fields:
         case UrlContent():
             return ["url", content.url]
         case BinaryContent(mime_type, size):
-            return ["mimeType", mime_type] if size is None else ["mimeType", mime_type, "size", size]
+            return ["mimeType", mime_type] if size is None else ["mimeType", mime_type, "size", str(size)]
 
 
 Raw = Mapping[bytes, bytes]
@@ -204,7 +204,7 @@ def parse_summary(ref: Ref, values: Sequence[Any]) -> Summary | Tombstone | None
 def task_fields(entry: TaskEntry) -> Fields:
     """Return names and values, alternating, of a task's hash."""
     if isinstance(entry, TaskTombstone):
-        return ["deleted", format_ms(entry.deleted_at), "revision", entry.revision]
+        return ["deleted", format_ms(entry.deleted_at), "revision", str(entry.revision)]
     fields: Fields = [
         *("id", entry.id, "text", entry.text, "status", entry.status.value, "priority", entry.priority),
         *("metadata", entry.metadata, "createdBy", entry.created_by),

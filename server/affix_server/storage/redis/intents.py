@@ -12,7 +12,6 @@ from affix_server.storage.redis import names
 from affix_server.storage.redis.client import RedisClient
 from affix_server.storage.redis.connection import Command
 from affix_server.storage.redis.publishing import begin
-from affix_server.times import now_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +60,16 @@ class Intents:
         tokens = [self.token() for _ in refs]
         members = [names.intent(ref, token) for ref, token in zip(refs, tokens, strict=True)]
         self._under_way.update(members)
-        now = now_ms()
         try:
-            traces = ("ZADD", names.INTENTS, *(part for member in members for part in (now, member)))
-            leases = (begin(ref, token) for ref, token in zip(refs, tokens, strict=True))
-            _, *replies = await self._client.run((traces, *leases))
+            replies = await begin(self._client, refs, members, tokens)
         except BaseException:
             self._under_way.difference_update(members)
             raise
         return [
-            Begun(token, member, bool(pending), revision.decode(errors="replace"))
-            for token, member, (pending, revision) in zip(tokens, members, replies, strict=True)
+            Begun(token, member, pending=False, revision="")
+            if reply is None
+            else Begun(token, member, bool(reply[0]), reply[1].decode(errors="replace"))
+            for token, member, reply in zip(tokens, members, replies, strict=True)
         ]
 
     def token(self) -> str:
@@ -82,7 +80,8 @@ class Intents:
     def end(self, ref: Ref, token: str) -> list[Command]:
         """Return what removes a trace, to go behind the commands that make the write visible."""
         self.abandon(ref, token)
-        return [("ZREM", names.INTENTS, names.intent(ref, token)), ("ZREM", names.writing(ref), token)]
+        trace = names.intent(ref, token)
+        return [("ZREM", names.WRITING, trace), ("ZREM", names.INTENTS, trace)]
 
     def hand_over(self, trace: str) -> str:
         """Leave a trace to the publication, which removes it with the write's token; returns its name."""
@@ -96,7 +95,7 @@ class Intents:
     async def give_up(self, ref: Ref, token: str) -> None:
         """Stop a write's way to Postgres and leave its trace, so that Redis can decide about it."""
         self.abandon(ref, token)
-        await self._client.execute("ZREM", names.writing(ref), token)
+        await self._client.execute("ZREM", names.WRITING, names.intent(ref, token))
 
     async def traces(self, skip: int, limit: int) -> list[Trace]:
         """Return traces, oldest first."""

@@ -8,6 +8,8 @@ from functools import lru_cache
 from affix_server.domain import AttachmentType, Ref
 
 INTENTS = "cb:intents"
+# Intents of writes that are on their way to Postgres, by when they are over, in ms.
+WRITING = "cb:writing"
 # Where there is no Postgres to ask: what will be gone, `{taskId}:{key}` by when, in ms.
 EXPIRING = "cb:expiring"
 WATCHED = "cb:stream:attachments"
@@ -42,11 +44,6 @@ def entry_prefix(task_id: str) -> str:
 def pending(task_id: str) -> str:
     """Name the set of keys of a task whose newest write Postgres has not seen."""
     return f"cb:task:{task_id}:pending"
-
-
-def writing(ref: Ref) -> str:
-    """Name the sorted set of writes of a key that are on their way to Postgres: tokens, by when they are over."""
-    return f"cb:task:{ref.task_id}:writing:{ref.key}"
 
 
 def index(task_id: str, type_: AttachmentType | None = None) -> str:
@@ -106,5 +103,5 @@ def parse_intent(member: bytes) -> Ref | None:
 
 
 def is_cached(name: bytes) -> bool:
-    """Tell whether a name of a task's is of something that Postgres has too: not of what is pending or under way."""
-    return b":attachment:" in name or not (name.endswith(b":pending") or b":writing:" in name)
+    """Tell whether a name of a task's is of something that Postgres has too: not of what is pending."""
+    return b":attachment:" in name or not name.endswith(b":pending")

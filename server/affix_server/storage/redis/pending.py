@@ -18,8 +18,7 @@ from affix_server.storage.redis.publishing import (
     TOMBSTONE_TTL_SECONDS,
     event_parts,
     index_scores,
-    put,
-    write_keys,
+    put_all,
 )
 
 LOOK, UNEXPIRE = Script("look"), Script("unexpire")
@@ -76,8 +75,9 @@ class PendingWrites:
         change: Change,
     ) -> bool:
         ref = entry.ref if isinstance(entry, Tombstone) else Ref(entry.task_id, entry.key)
+        keys = [names.entry(ref), names.task(ref.task_id), names.pending(ref.task_id)]
         place = (ref.key, *index_scores(entry), is_pending, ttl)
-        command = PEND(write_keys(ref), seen.revision, *place, *event_parts(change), *entry_fields(entry), *marks)
+        command = PEND(keys, seen.revision, *place, *event_parts(change), *entry_fields(entry), *marks)
         return bool((await self._client.run((command,)))[0])
 
     async def get(self, refs: Sequence[Ref]) -> list[Pending | None]:
@@ -87,7 +87,7 @@ class PendingWrites:
 
     async def settle(self, entries: Sequence[Entry]) -> None:
         """Publish what became of pending writes."""
-        await self._client.run([put(entry, self._ttl, NO_LEASE) for entry in entries])
+        await put_all(self._client, [(entry, NO_LEASE, None) for entry in entries], self._ttl)
 
     async def expired(self, now_ms: int, most: int) -> list[Ref]:
         """Return some of what was kept for good and has expired by a time, the oldest first."""

@@ -21,15 +21,15 @@ from affix_server.storage.redis.publishing import (
     expunge,
     index_scores,
     put_task,
-    write_keys,
 )
 
-TASK_PEND, TASK_BURY = Script("_events", "_indexes", "task_pend"), Script("_events", "task_bury")
+TASK_PEND, TASK_BURY = (
+    Script("_events", "_indexes", "_under_way", "task_pend"),
+    Script("_events", "_under_way", "task_bury"),
+)
 SCRIPTS = (TASK_PEND, TASK_BURY)
 
 _EXPUNGE_AT_ONCE = 1000
-# The place of the index of all keys among the keys of task_pend.lua.
-_INDEXES_AT = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +102,9 @@ class PendingTasks:
         The indexes of a new task are whole from now on, if they were begun with `token` (TaskCache.begin_indexes).
         """
         ref = Ref(pending.task.id, RESULT_KEY)
-        entry, task, keys, writing, *indexes = write_keys(ref)
-        places = [task, names.writing(Ref(ref.task_id, "")), entry, writing, keys, *indexes]
+        places = [names.task(ref.task_id), names.entry(ref), names.pending(ref.task_id)]
         fields = _fields(pending)
-        with_it = _result_args(result, seen, _INDEXES_AT) if result is not None else []
+        with_it = _result_args(result, seen) if result is not None else []
         command = TASK_PEND(places, seen.revision, builder(token), len(fields), *fields, *with_it)
         (kept,) = await self._client.run((command,))
         if kept:
@@ -115,7 +114,7 @@ class PendingTasks:
     async def bury(self, pending: PendingTask, seen: SeenTask, change: Change) -> Buried:
         """Keep the deletion of a task until it is drained, and tell of it, if the task is as it was seen."""
         task_id = pending.task.id
-        keys = [names.task(task_id), names.writing(Ref(task_id, "")), names.pending(task_id), *names.indexes(task_id)]
+        keys = [names.task(task_id), names.pending(task_id), *names.indexes(task_id)]
         command = TASK_BURY(keys, seen.revision, pending.task.revision, *event_parts(change), *_fields(pending))
         said = int((await self._client.run((command,)))[0])
         if said not in {1, 2}:
@@ -151,10 +150,10 @@ def _fields(pending: PendingTask) -> Fields:
     return fields
 
 
-def _result_args(result: tuple[Pending, Change], seen: SeenTask, indexes_at: int) -> list[str | bytes | int]:
+def _result_args(result: tuple[Pending, Change], seen: SeenTask) -> list[str | bytes | int]:
     pending, change = result
     entry = pending.entry
-    place = (pending.ref.key, *index_scores(entry, indexes_at))
+    place = (pending.ref.key, *index_scores(entry))
     return [seen.result.revision, *place, *event_parts(change), *entry_fields(entry), *pending_marks(pending)]
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import msgspec
 
 from affix_server.domain import Ref
 from affix_server.storage.entries import Entry, TaskEntry, TaskTombstone, Tombstone
@@ -14,8 +16,8 @@ from affix_server.storage.redis.client import RedisClient, Script
 from affix_server.storage.redis.connection import Command
 from affix_server.storage.redis.hashes import entry_fields, task_fields
 
-BEGIN, LEASE = Script("begin"), Script("lease")
-PUT, PEND = Script("_events", "_indexes", "put"), Script("_events", "_indexes", "pend")
+BEGIN, LEASE = Script("_under_way", "begin"), Script("lease")
+PUT, PEND = (Script("_events", "_indexes", "_under_way", name) for name in ("put", "pend"))
 TASK_PUT, DROP, RELEASE, EXPUNGE = Script("_events", "task_put"), Script("drop"), Script("release"), Script("expunge")
 
 # Longer than any request lives, so that no late fill or publish finds the place empty.
@@ -24,8 +26,8 @@ LEASE_TTL_SECONDS = 30
 # From the intent to the commit or its failure: a wait behind one batch, and a time-out.
 WRITE_LASTS_MS = 5_000
 STREAM_LENGTH = 100_000
-# The keys that put.lua and pend.lua take: entry, task, pending keys, writes under way, then the indexes.
-_INDEXES_AT = 5
+# How many writes one call of a script begins or publishes: others have their turn in between.
+_AT_ONCE = 32
 # The place of each type's index among all indexes of a task, counted from 1 as in Lua; 0 is none of them.
 TYPE_PLACE = {type_: 2 + number for number, type_ in enumerate(names.TYPES)}
 # For scripts: when something expires that does not.
@@ -33,6 +35,10 @@ NEVER = ""
 # No token is empty, so this one has no lease: for what is put in only over something older.
 NO_LEASE = ""
 Parts = tuple[str | bytes | int, ...]
+# How many bytes MessagePack puts before the elements of an array of 16 to 65,535.
+_ARRAY_HEAD = 3
+# The place of a live entry's content, or the first part of it, among its fields; its name is before it.
+_CONTENT_AT = 9
 
 # What put.lua answers when the write before is still on its way.
 _TOO_EARLY = -2
@@ -66,10 +72,21 @@ def lease(name: str, token: str) -> Command:
     return LEASE([name], token, LEASE_TTL_SECONDS)
 
 
-def begin(ref: Ref, token: str) -> Command:
-    """Begin a write on its way to Postgres (begin.lua)."""
-    place = names.entry(ref) if ref.key else names.task(ref.task_id)
-    return BEGIN([place, names.writing(ref), names.task(ref.task_id)], token, LEASE_TTL_SECONDS, WRITE_LASTS_MS)
+async def begin(
+    client: RedisClient, refs: Sequence[Ref], traces: Sequence[str], tokens: Sequence[str]
+) -> list[Sequence[Any] | None]:
+    """Begin writes on their way to Postgres in one round trip; returns what begin.lua does."""
+    commands = []
+    for start in range(0, len(refs), _AT_ONCE):
+        some = slice(start, start + _AT_ONCE)
+        places = [name for ref in refs[some] for name in (_place(ref), names.task(ref.task_id))]
+        writes = [part for write in zip(traces[some], tokens[some], strict=True) for part in write]
+        commands.append(BEGIN([names.INTENTS, *places], LEASE_TTL_SECONDS, WRITE_LASTS_MS, *writes))
+    return [one for reply in await client.run(commands) for one in reply]
+
+
+def _place(ref: Ref) -> str:
+    return names.entry(ref) if ref.key else names.task(ref.task_id)
 
 
 def builder(token: str) -> str:
@@ -82,40 +99,60 @@ def release(name: str, token: str) -> Command:
     return RELEASE([name], token)
 
 
-def write_keys(ref: Ref) -> tuple[str, ...]:
-    """Name all that a write touches, in the order that put.lua and pend.lua expect."""
-    task = names.task(ref.task_id)
-    return (names.entry(ref), task, names.pending(ref.task_id), names.writing(ref), *names.indexes(ref.task_id))
-
-
-def index_scores(entry: Entry, indexes_at: int = _INDEXES_AT) -> tuple[int, int, str | int]:
-    """Return what _indexes.lua is told: the number of the index by type among `write_keys`, and the scores.
-
-    The number is counted from 1, and 0 for a tombstone. `indexes_at` is that of the index of all keys, where a script
-    takes other keys before it.
-    """
+def index_scores(entry: Entry) -> tuple[str, int, str | int]:
+    """Return what _indexes.lua is told: the type, none for a tombstone, and the scores."""
     if isinstance(entry, Tombstone):
-        return 0, 0, NEVER
-    place = TYPE_PLACE[entry.content.type] + indexes_at - 1
-    return place, entry.created_at, NEVER if entry.expires_at is None else entry.expires_at
+        return "", 0, NEVER
+    return entry.content.type.value, entry.created_at, NEVER if entry.expires_at is None else entry.expires_at
 
 
-def put(entry: Entry, ttl_seconds: int, token: str, telling: Telling | None = None, *, waits: bool = False) -> Command:
-    """Set an entry and its indexes as Postgres has them, unless Redis holds something newer (put.lua).
+async def put_all(
+    client: RedisClient,
+    entries: Sequence[tuple[Entry, str, Telling | None]],
+    ttl_seconds: int,
+    *,
+    waits: bool = False,
+    followed_by: Sequence[Command] = (),
+) -> list[int]:
+    """Set entries and their indexes as Postgres has them, unless Redis holds something newer, in one round trip.
 
-    Tells of it if nobody has and `telling` is given; if it `waits`, not before the write before it has been told of.
+    Each comes with the token of a lease, and is told of if nobody has and it says how; if it `waits`, not before the
+    write before it has been told of. Returns for each what put.lua does. Raises CacheUnavailableError.
     """
-    ref = entry.ref if isinstance(entry, Tombstone) else Ref(entry.task_id, entry.key)
-    ttl = TOMBSTONE_TTL_SECONDS if isinstance(entry, Tombstone) else ttl_seconds
-    if telling is None:
-        told: tuple[str | int, ...] = ("", 0, "", 0)
-        event: Parts = ()
+    calls = [entries[start : start + _AT_ONCE] for start in range(0, len(entries), _AT_ONCE)]
+    puts = [
+        PUT((names.INTENTS,), int(waits), *(part for one in some for part in _packed(*one, ttl_seconds)))
+        for some in calls
+    ]
+    replies = await client.run((*puts, *followed_by))
+    return [result for reply in replies[: len(puts)] for result in reply]
+
+
+def _packed(entry: Entry, token: str, telling: Telling | None, ttl_seconds: int) -> tuple[bytes, str]:
+    """Return what put.lua is told of an entry, in one piece, and its content.
+
+    Redis takes longer to read an argument than a script does to unpack it (docs/decisions/0035-what-a-write-costs.md).
+    """
+    fields = entry_fields(entry)
+    if isinstance(entry, Tombstone):
+        task_id, key = entry.ref
+        what, ttl, name, content, rest = ("", "", ""), TOMBSTONE_TTL_SECONDS, "", "", fields
     else:
-        after = "" if telling.told_until is None else telling.told_until
-        told = (telling.intent, telling.change.previous_revision, after, int(waits))
-        event = event_parts(telling.change)
-    place = (ref.key, *index_scores(entry))
-    return PUT(write_keys(ref), entry.revision, ttl, *place, token, *told, len(event), *event, *entry_fields(entry))
+        task_id, key = entry.task_id, entry.key
+        expires = NEVER if entry.expires_at is None else str(entry.expires_at)
+        what, ttl = (entry.content.type.value, str(entry.created_at), expires), ttl_seconds
+        name, content, rest = str(fields[_CONTENT_AT - 1]), str(fields[_CONTENT_AT]), fields[_CONTENT_AT + 1 :]
+    of_type, created_ms, expires_ms = what
+    written = (of_type, str(entry.revision), created_ms, expires_ms, str(ttl), token)
+    if telling is None:
+        parts = (task_id, key, entry.id, *written, "", None, None, "", "", "", "", "", name, *rest)
+    else:
+        change, trace, told_until = telling
+        event = (change.event.type, change.event.data.decode(), change.kind.value, change.by, str(change.at))
+        told = (trace, change.previous_revision, told_until)
+        parts = (task_id, key, entry.id, *written, *told, *event, name, *rest)
+    # The elements one by one, which a script gets as so many values, and not as a list of them.
+    return msgspec.msgpack.encode(parts)[_ARRAY_HEAD:], content
 
 
 async def put_together(client: RedisClient, publications: Sequence[Publication], ttl_seconds: int) -> list[Publication]:
@@ -123,9 +160,8 @@ async def put_together(client: RedisClient, publications: Sequence[Publication],
 
     Those are returned: they can be put in in their turn. Raises CacheUnavailableError.
     """
-    commands = [put(entry, ttl_seconds, token, telling, waits=True) for entry, token, telling in publications]
-    replies = await client.run(commands)
-    return [one for one, reply in zip(publications, replies, strict=True) if reply == _TOO_EARLY]
+    results = await put_all(client, publications, ttl_seconds, waits=True)
+    return [one for one, result in zip(publications, results, strict=True) if result == _TOO_EARLY]
 
 
 async def put_in_turn(client: RedisClient, publication: Publication, ttl_seconds: int) -> None:
@@ -136,10 +172,8 @@ async def put_in_turn(client: RedisClient, publication: Publication, ttl_seconds
     """
     loop = asyncio.get_running_loop()
     end = loop.time() + PATIENCE_SECONDS
-    entry, token, telling = publication
     while True:
-        command = put(entry, ttl_seconds, token, telling, waits=loop.time() < end)
-        if await client.run((command,)) != [_TOO_EARLY]:
+        if await put_all(client, (publication,), ttl_seconds, waits=loop.time() < end) != [_TOO_EARLY]:
             return
         await asyncio.sleep(_TURN_SECONDS)
 

@@ -1,24 +1,37 @@
--- Begins a write on its way to Postgres: says so to whoever would decide about this key without Postgres
--- (pend.lua), and asks for a lease to publish with (lease.lua).
+-- Begins writes on their way to Postgres: leaves their traces, says so to whoever would decide about these keys without
+-- Postgres (_under_way.lua), and asks for leases to publish with (lease.lua).
 --
--- KEYS 1 entry or task, 2 writes of the key under way, 3 the task
--- ARGV 1 token of the write, 2 TTL of the lease in seconds, 3 how long the write takes at most, in ms
--- Returns {1 if Postgres has not seen what is there, or has not seen the task as it is, 0 otherwise; the revision of
---      what is there, '' if there is none}
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
-redis.call('ZADD', KEYS[2], now + ARGV[3], ARGV[1])
-redis.call('PEXPIRE', KEYS[2], ARGV[3])
-
-local task = redis.pcall('HEXISTS', KEYS[3], 'pending')
-local pending = task == 1 and 1 or 0
-local leases = redis.pcall('HGET', KEYS[1], 'leases')
-if leases and leases.err then
-  redis.call('DEL', KEYS[1])
-elseif not leases and redis.call('EXISTS', KEYS[1]) == 1 then
-  return { math.max(pending, redis.call('HEXISTS', KEYS[1], 'pending')), redis.call('HGET', KEYS[1], 'revision') or '' }
+-- KEYS 1 traces, then for each write: its entry or task, the task
+-- ARGV 1 TTL of a lease in seconds, 2 how long a write takes at most, in ms, then for each write: its trace, its token
+-- Returns for each nil if nothing is there and Postgres has seen the task as it is, else {1 if Postgres has not seen what
+--      is there, or has not seen the task as it is, 0 otherwise; the revision of what is there, '' if there is none}
+local now = now_ms()
+local traces, ends = {}, {}
+for i = 3, #ARGV, 2 do
+  traces[i - 2], traces[i - 1] = now, ARGV[i]
+  ends[i - 2], ends[i - 1] = now + ARGV[2], ARGV[i]
 end
-redis.call('HSET', KEYS[1], 'leases', '1', ARGV[1], '1')
-redis.call('EXPIRE', KEYS[1], ARGV[2])
-return { pending, '' }
+redis.call('ZADD', KEYS[1], unpack(traces))
+redis.call('ZREMRANGEBYSCORE', UNDER_WAY, '-inf', now)
+redis.call('ZADD', UNDER_WAY, unpack(ends))
+
+local function begin(place, task, token)
+  local pending = redis.pcall('HEXISTS', task, 'pending') == 1
+  if redis.pcall('HLEN', place) ~= 0 then
+    local held = redis.pcall('HMGET', place, 'leases', 'revision', 'pending')
+    if held.err then
+      redis.call('DEL', place)
+    elseif not held[1] then
+      return { (pending or held[3]) and 1 or 0, held[2] or '' }
+    end
+  end
+  redis.call('HSET', place, 'leases', '1', token, '1')
+  redis.call('EXPIRE', place, ARGV[1])
+  return pending and { 1, '' }
+end
+
+local begun = {}
+for i = 1, (#ARGV - 2) / 2 do
+  begun[i] = begin(KEYS[2 * i], KEYS[2 * i + 1], ARGV[2 * i + 2])
+end
+return begun

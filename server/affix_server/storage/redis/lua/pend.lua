@@ -1,12 +1,12 @@
 -- Keeps a write about which Redis decides, until it is drained, or for good where there is no Postgres; and tells of it.
 --
--- KEYS 1 entry, 2 task, 3 pending keys, 4 writes of the key under way, 5 index of all keys, 6.. of each type
--- ARGV 1 revision of what the entry is to replace, '' if that had none, 2 key, 3 number of the type's
---      index in KEYS, or 0 for a tombstone, 4 createdAt in ms, 5 expiresAt in ms, '' for never,
+-- KEYS 1 entry, 2 task, 3 pending keys
+-- ARGV 1 revision of what the entry is to replace, '' if that had none, 2 key, 3 type, '' for a tombstone,
+--      4 createdAt in ms, 5 expiresAt in ms, '' for never,
 --      6 '1' if Postgres is to hear of it, 7 TTL in seconds, 0 for none, 8.. the event, then the fields of the entry
 -- Returns 1, or 0 if the entry or the task is not what it was when it was looked at, or if a write of this key
 --      is on its way to Postgres: one of the two has to be first.
-local INDEXES, TELL = 5, 8
+local TELL = 8
 local task = redis.pcall('HMGET', KEYS[2], 'deleted', 'id')
 if task.err or task[1] or not task[2] then
   return 0
@@ -18,8 +18,7 @@ end
 if (held or '') ~= ARGV[1] then
   return 0
 end
-local time = redis.call('TIME')
-if redis.call('ZCOUNT', KEYS[4], time[1] * 1000 + math.floor(time[2] / 1000), '+inf') > 0 then
+if count_under_way(KEYS[2], ARGV[2]) > 0 then
   return 0
 end
 redis.call('DEL', KEYS[1])
@@ -35,10 +34,10 @@ elseif ARGV[5] ~= '' then
 else
   redis.call('ZREM', 'cb:expiring', ARGV[TELL + 3] .. ':' .. ARGV[2])
 end
-change_indexes(INDEXES, tonumber(ARGV[3]), ARGV[2], ARGV[4], ARGV[5])
-for i = INDEXES, #KEYS do
-  if redis.call('ZSCORE', KEYS[i], '') then
-    redis.call('PERSIST', KEYS[i])
+change_indexes(KEYS[2], ARGV[3], ARGV[2], ARGV[4], ARGV[5])
+for _, index in ipairs(indexes_of(KEYS[2])) do
+  if redis.call('ZSCORE', index, '') then
+    redis.call('PERSIST', index)
   end
 end
 tell(TELL)
