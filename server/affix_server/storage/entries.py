@@ -6,15 +6,19 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from affix_server.domain import ALWAYS, Attachment, AttachmentType, Condition, Content, Ref, Summary, Task
 
 # Who deletes what has expired.
 EXPIRY = "expiry"
 
 _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
-_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
-# So much more than 9 characters hold that none of them is any likelier than another, as far as anybody could tell.
-_DRAWN_BYTES = 12
+# Each byte that is drawn is a character, but for those beyond the last multiple of how many there are, or some would be
+# likelier than others. One byte in 64 is of these, for which so many more are drawn.
+_CHARACTERS = (_ALPHABET * 8)[:256].encode()
+_TOO_MANY = bytes(range(256 - 256 % len(_ALPHABET), 256))
+_DRAWN_MORE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +51,7 @@ class TaskTombstone:
 TaskEntry = Task | TaskTombstone
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(Struct, frozen=True, gc=False):
     """A create, or a delete if `content` is None, on its way to Postgres.
 
     `expires_at`, in ms, is when it is to be gone. `ends` is for the deletion of what has expired, and of nothing else.
@@ -159,18 +162,9 @@ def random_suffix(length: int) -> str:
 
 
 def random_suffixes(count: int, length: int) -> list[str]:
-    """Return several, of at most 9 characters: to ask the source for each character takes ten times as long."""
-    drawn = secrets.token_bytes(_DRAWN_BYTES * count)
-    return [
-        _base_36(int.from_bytes(drawn[place : place + _DRAWN_BYTES]), length)
-        for place in range(0, len(drawn), _DRAWN_BYTES)
-    ]
-
-
-def _base_36(number: int, length: int) -> str:
-    """Return the last characters of a number."""
+    """Return several: to ask the source for each character takes ten times as long."""
     characters = ""
-    while len(characters) < length:
-        number, pair = divmod(number, len(_PAIRS))
-        characters += _PAIRS[pair]
-    return characters[:length]
+    while len(characters) < count * length:
+        drawn = secrets.token_bytes(count * length + _DRAWN_MORE)
+        characters += drawn.translate(_CHARACTERS, _TOO_MANY).decode()
+    return [characters[place : place + length] for place in range(0, count * length, length)]

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import msgspec
+from msgspec import Struct
 
 from affix_server.domain import EventKind
 from affix_server.storage.entries import Entry, TaskEntry, TaskTombstone, Tombstone
 from affix_server.times import format_ms
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True, gc=False):
     """One event: the channel and stream it goes to, its JSON, and the revision of the write it tells of."""
 
     type: str
@@ -21,8 +20,7 @@ class Event:
     revision: int
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True, gc=False):
     """An event that watchers hear of as well: what happened to which attachment, or to all of a task.
 
     `previous_revision` is that of the write it replaced, whose event comes before; 0 if there is none.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import asyncpg
+from msgspec import Struct
 
 from affix_server.domain import Attachment, AttachmentType, Condition, Page, Query, Ref, Summary
 from affix_server.errors import StorageUnavailableError, TaskNotFoundError
@@ -43,8 +44,7 @@ DELETE FROM task_attachments WHERE deleted_at < now() - make_interval(secs => $1
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True, gc=False):
     """What Postgres holds under a key; `entry` is None if nothing, ever (or not for ten minutes).
 
     `expired`: nothing was written, because what is there has expired and is to be ended first.
