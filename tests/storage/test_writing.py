@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from affix_server.domain import Condition, Created, Deleted, JsonContent, Query, Ref, TextContent
 from affix_server.errors import AttachmentNotFoundError, ConflictError, TaskNotFoundError
 from affix_server.storage.entries import Write
+from affix_server.storage.limits import NO_LIMIT
 from affix_server.storage.postgres import attachments
 from affix_server.stores import Storage
 from affix_server.times import now_ms
@@ -51,6 +52,14 @@ async def test_a_write_that_postgres_refuses_does_not_take_others_with_it(storag
     assert (await storage.attachments.get(good)).content == TextContent("2")
     with pytest.raises(AttachmentNotFoundError):
         await storage.attachments.get(bad)
+
+
+async def test_names_that_would_be_taken_apart_are_not_written(storage: Storage, task_id: str) -> None:
+    """Validation lets none of them through, either."""
+    writes = [Write(Ref(task_id, key), TextContent(key), "a") for key in ("a", "b\x1fc", "d")]
+    with pytest.raises(ValueError, match="control character"):
+        await storage.attachment_table.write(writes)
+    assert [row.entry for row in (await storage.attachment_table.read([Ref(task_id, "a")], NO_LIMIT)).rows] == [None]
 
 
 async def test_of_writes_that_come_together_each_ends_as_it_would_alone(storage: Storage, task_id: str) -> None:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import asyncpg
 from msgspec import Struct
 
-from affix_server.domain import Attachment, AttachmentType, Condition, Page, Query, Ref, Summary
+from affix_server.domain import Attachment, AttachmentType, Page, Query, Ref, Summary
 from affix_server.errors import StorageUnavailableError, TaskNotFoundError
-from affix_server.storage.entries import Entry, IndexLine, Pending, Tombstone, Write, random_suffixes
+from affix_server.storage.entries import Entry, IndexLine, Pending, Tombstone, Write
 from affix_server.storage.events import Change, attachment_event
-from affix_server.storage.limits import NO_CONTENTS, NO_LIMIT, content_bytes, require_room
+from affix_server.storage.limits import NO_CONTENTS, NO_LIMIT, require_room
 from affix_server.storage.postgres.database import Connection, Database, statement
-from affix_server.storage.postgres.rows import content_columns, drain_columns, parse_entry, parse_summary
+from affix_server.storage.postgres.rows import drain_columns, parse_entry, parse_summary, write_columns
 from affix_server.storage.revisions import Revisions
-
-V = TypeVar("V")
 
 _WRITE = statement("write_attachments")
 _READ = statement("read_attachments")
@@ -227,27 +225,7 @@ async def write_attachments(
 
     Raises StorageUnavailableError if it came too late to have an effect.
     """
-    contents = [content_columns(write.content) for write in writes]
-    type_, value, content, url, mime_type, size = (_column(column) for column in zip(*contents, strict=True))
-    required = _column([_required(write.condition) for write in writes])
-    ends = _column([write.ends for write in writes])
-    records = await connection.fetch(
-        _WRITE,
-        [write.ref.task_id for write in writes],
-        [write.ref.key for write in writes],
-        _column([write.content is None for write in writes]),
-        random_suffixes(len(writes), 9),
-        *(type_, value, content, url, mime_type, size),
-        [content_bytes(write.content) for write in writes],
-        [write.written_by for write in writes],
-        revisions.highest,
-        fence,
-        required,
-        bool(required),
-        _column([write.expires_at for write in writes]),
-        ends,
-        bool(ends),
-    )
+    records = await connection.fetch(_WRITE, *write_columns(writes, revisions.highest, fence))
     if any(record["too_late"] for record in records):
         raise StorageUnavailableError("Database answered too late")
     rows = [_written(write, record) for write, record in zip(writes, records, strict=True)]
@@ -260,15 +238,6 @@ async def write_attachments(
 def _index_line(record: asyncpg.Record) -> IndexLine:
     type_ = AttachmentType(record["type"]) if record["type"] is not None else None
     return IndexLine(record["key"], type_, record["created_at"], record["revision"], record["expires_at"])
-
-
-def _column(values: Sequence[V]) -> list[V]:
-    """Return an array for a statement: none, if there is nothing in it but null or false, as it costs so much less."""
-    return list(values) if any(value is not None and value is not False for value in values) else []
-
-
-def _required(condition: Condition) -> int | None:
-    return 0 if condition.absent else condition.revision
 
 
 def _written(write: Write, record: asyncpg.Record) -> Row:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 
@@ -21,9 +21,23 @@ from affix_server.domain import (
     TextContent,
     UrlContent,
 )
-from affix_server.storage.entries import Entry, Pending, PendingTask, TaskEntry, TaskTombstone, Tombstone
+from affix_server.storage.entries import (
+    Entry,
+    Pending,
+    PendingTask,
+    TaskEntry,
+    TaskTombstone,
+    Tombstone,
+    Write,
+    random_suffixes,
+)
 from affix_server.storage.limits import content_bytes
 from affix_server.storage.writers import parse_writers, print_writers
+
+V = TypeVar("V")
+
+# In write_attachments.sql, too.
+_SEPARATOR = "\x1f"
 
 # type, value, content, url, mime_type, size: as in the table.
 ContentColumns = tuple[str | None, str | None, str | None, str | None, str | None, int | None]
@@ -42,6 +56,45 @@ def content_columns(content: Content | None) -> ContentColumns:
             return ("url", None, None, url, None, None)
         case BinaryContent(mime_type, size):
             return ("binary", None, None, None, mime_type, size)
+
+
+def write_columns(writes: Sequence[Write], highest: int, fence: int) -> list[Any]:
+    """Return the parameters of write_attachments.sql, which says what they are."""
+    contents = [content_columns(write.content) for write in writes]
+    type_, value, content, url, mime_type, size = zip(*contents, strict=True)
+    required = _column([0 if write.condition.absent else write.condition.revision for write in writes])
+    ends = _column([write.ends for write in writes])
+    writers = [write.written_by for write in writes]
+    return [
+        _joined([write.ref.task_id for write in writes]),
+        _joined([write.ref.key for write in writes]),
+        _column([write.content is None for write in writes]),
+        "".join(random_suffixes(len(writes), 9)),
+        _joined([one or "" for one in type_]),
+        *(_column(values) for values in (value, content, url, mime_type, size)),
+        _joined([str(content_bytes(write.content)) for write in writes]),
+        writers if writers.count(writers[0]) < len(writers) else writers[:1],
+        highest,
+        fence,
+        required,
+        bool(required),
+        _column([write.expires_at for write in writes]),
+        ends,
+        bool(ends),
+    ]
+
+
+def _column(values: Sequence[V]) -> list[V]:
+    """Return an array for a statement: none, if there is nothing in it but null or false, as it costs so much less."""
+    return list(values) if any(value is not None and value is not False for value in values) else []
+
+
+def _joined(values: Sequence[str]) -> str:
+    """Return the text of several that have no control characters: asyncpg looks at each element of an array."""
+    joined = _SEPARATOR.join(values)
+    if joined.count(_SEPARATOR) != len(values) - 1:
+        raise ValueError("a name with a control character in it")
+    return joined
 
 
 def drain_columns(pending: Sequence[Pending]) -> list[list[Any]]:

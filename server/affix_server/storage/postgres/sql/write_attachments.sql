@@ -1,21 +1,24 @@
 -- One group commit: creates and deletes of different keys, each at most once.
 --
--- $1 task_id[], $2 key[], $3 deletes[], $4 random part of a new id[], $5 type[], $6 value[],
--- $7 content[], $8 url[], $9 mime_type[], $10 size[], $11 content_bytes[], $12 written_by[],
+-- $1 task_ids, $2 keys, $3 deletes[], $4 random parts of new ids, $5 types, $6 value[],
+-- $7 content[], $8 url[], $9 mime_type[], $10 size[], $11 content_bytes, $12 written_by[],
 -- $13 highest revision seen so far, $14 the fence: the revision at and after which this statement has no effect,
 -- $15 if_revision[]: the revision that has to be there, 0 for no attachment, null for any;
 -- $16 whether any of those is not null, so that statements without conditions do not pay for them,
 -- $17 expires_at[] in ms, null for never, $18 ends[]: whether to delete only what has expired, $19 whether any does
--- An array of nothing but null or false may be empty instead.
+-- An array of nothing but null or false may be empty instead, one of which all are the same ($12) have the first alone.
+-- What is no array is a text of all: random parts are 9 characters each, others have U+001F between them, and nothing for null.
 -- Returns a row for each input, in order: whether its task exists, if anything was written, what, and if
 -- nothing was written although there was something to write, that it came too late, or that what is there has expired
 -- and is to be ended first. What else was not written has a condition that does not hold.
 WITH input AS (
-    SELECT task_id, key, coalesce(deletes, false) AS deletes, suffix, type, url, mime_type, size, content_bytes,
-           written_by, if_revision, expires_ms, coalesce(ends, false) AS ends, place
-    FROM unnest($1::text[], $2::text[], $3::bool[], $4::text[], $5::text[], $8::text[], $9::text[],
-                $10::bigint[], $11::bigint[], $12::text[], $15::bigint[], $17::bigint[], $18::bool[])
-        WITH ORDINALITY AS i (task_id, key, deletes, suffix, type, url, mime_type,
+    SELECT task_id, key, coalesce(deletes, false) AS deletes, type, url, mime_type, size, content_bytes,
+           coalesce(written_by, ($12::text[])[1]) AS written_by,
+           substr($4::text, (place::int - 1) * 9 + 1, 9) AS suffix, if_revision, expires_ms, coalesce(ends, false) AS ends, place
+    FROM unnest(string_to_array($1, E'\x1f'), string_to_array($2, E'\x1f'), $3::bool[],
+                string_to_array($5, E'\x1f', ''), $8::text[], $9::text[], $10::bigint[],
+                string_to_array($11, E'\x1f')::bigint[], $12::text[], $15::bigint[], $17::bigint[], $18::bool[])
+        WITH ORDINALITY AS i (task_id, key, deletes, type, url, mime_type,
                               size, content_bytes, written_by, if_revision, expires_ms, ends, place)
 ),
 -- Held until the commit, so that a task cannot be deleted between being found and being written to. What is deleted is
@@ -23,7 +26,7 @@ WITH input AS (
 -- may prefer one of the lists', as a whole, while it does not know how much there is of anything.
 task AS (
     SELECT id, born
-    FROM (SELECT id, born, deleted_at FROM tasks WHERE id = ANY ($1) ORDER BY id FOR KEY SHARE OFFSET 0) AS named
+    FROM (SELECT id, born, deleted_at FROM tasks WHERE id = ANY (string_to_array($1::text, E'\x1f')) ORDER BY id FOR KEY SHARE OFFSET 0) AS named
     WHERE deleted_at IS NULL
 ),
 -- Revisions may be ahead of the clock; what people read as times may not.
