@@ -35,7 +35,7 @@ MUTATIONS = (
         lua(
             publishing.PUT,
             (
-                "if held_revision and (held_revision > number or (held_revision == number and not held[2])) then",
+                "if held_revision and (held_revision > revision or (held_revision == revision and not held[2])) then",
                 "if false then",
             ),
         ),

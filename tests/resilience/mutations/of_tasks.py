@@ -108,7 +108,7 @@ IN_REDIS = (
     ),
     Mutation(
         "a tombstone of a task lets late attachments in",
-        lua(publishing.PUT, ("if gone >= number then", "if false then")),
+        lua(publishing.PUT, ("if gone >= revision then", "if false then")),
         (task_races.a_creation_is_published_after_its_task_is_gone,),
     ),
 )

@@ -133,24 +133,21 @@ def _packed(entry: Entry, token: str, telling: Telling | None, ttl_seconds: int)
 
     Redis takes longer to read an argument than a script does to unpack it (docs/decisions/0035-what-a-write-costs.md).
     """
-    fields = entry_fields(entry)
+    name, content, rest = "", "", entry_fields(entry)
     if isinstance(entry, Tombstone):
-        task_id, key = entry.ref
-        what, ttl, name, content, rest = ("", "", ""), TOMBSTONE_TTL_SECONDS, "", "", fields
+        (task_id, key), ttl = entry.ref, TOMBSTONE_TTL_SECONDS
     else:
-        task_id, key = entry.task_id, entry.key
-        expires = NEVER if entry.expires_at is None else str(entry.expires_at)
-        what, ttl = (entry.content.type.value, str(entry.created_at), expires), ttl_seconds
-        name, content, rest = str(fields[_CONTENT_AT - 1]), str(fields[_CONTENT_AT]), fields[_CONTENT_AT + 1 :]
-    of_type, created_ms, expires_ms = what
-    written = (of_type, str(entry.revision), created_ms, expires_ms, str(ttl), token)
+        task_id, key, ttl = entry.task_id, entry.key, ttl_seconds
+        name, content, rest = str(rest[_CONTENT_AT - 1]), str(rest[_CONTENT_AT]), rest[_CONTENT_AT + 1 :]
+    of_type, created_ms, expires_ms = index_scores(entry)
+    written = (task_id, key, entry.id, of_type, entry.revision, created_ms, expires_ms, ttl, token)
     if telling is None:
-        parts = (task_id, key, entry.id, *written, "", None, None, "", "", "", "", "", name, *rest)
+        parts = (*written, "", None, None, "", "", "", "", "", name, *rest)
     else:
         change, trace, told_until = telling
-        event = (change.event.type, change.event.data.decode(), change.kind.value, change.by, str(change.at))
-        told = (trace, change.previous_revision, told_until)
-        parts = (task_id, key, entry.id, *written, *told, *event, name, *rest)
+        event = change.event
+        told = (event.type, event.data.decode(), change.kind.value, change.by, change.at)
+        parts = (*written, trace, change.previous_revision, told_until, *told, name, *rest)
     # The elements one by one, which a script gets as so many values, and not as a list of them.
     return msgspec.msgpack.encode(parts)[_ARRAY_HEAD:], content
 

@@ -34,7 +34,6 @@ local function publish(content, task_id, key, id, of_type, revision, created_ms,
     told_until, event, data, kind, by, at, content_name, ...)
   local name = 'cb:task:' .. task_id
   local entry = name .. ':attachment:' .. key
-  local number = tonumber(revision)
 
   -- The tombstone of a task outlives every request that was under way when it was deleted, and nothing
   -- that is left of its attachments is to be seen. One that Postgres has not seen is later than all that Postgres has.
@@ -43,7 +42,7 @@ local function publish(content, task_id, key, id, of_type, revision, created_ms,
   if task[1] then
     local of_task = redis.call('HMGET', name, 'revision', 'pending')
     local gone = of_task[2] and math.huge or tonumber(of_task[1]) or 0
-    if gone >= number then
+    if gone >= revision then
       is_over(trace)
       local left = redis.pcall('HGET', entry, 'revision')
       if left and left.err or (tonumber(left) or 0) <= gone then
@@ -59,7 +58,7 @@ local function publish(content, task_id, key, id, of_type, revision, created_ms,
   local held_revision = tonumber(held[1])
   -- A task was registered in the place of a deleted one, and Postgres may not know: what it has may have hung on that,
   -- whose event has told of its end.
-  if task[2] and not task[1] and not (held_revision == number and held[2]) then
+  if task[2] and not task[1] and not (held_revision == revision and held[2]) then
     is_over(trace)
     if not held_revision then
       redis.call('DEL', entry)
@@ -69,7 +68,7 @@ local function publish(content, task_id, key, id, of_type, revision, created_ms,
   end
   -- The last revision of the key that was told of; 0 if nobody knows.
   local told = tonumber(held[5]) or held_revision or 0
-  local is_due = event ~= '' and number > told
+  local is_due = event ~= '' and revision > told
 
   if is_due and told < previous then
     -- A write that was committed within the time that writes take may be on its way here.
@@ -87,12 +86,12 @@ local function publish(content, task_id, key, id, of_type, revision, created_ms,
   is_over(trace)
 
   local result = 1
-  if held_revision and (held_revision > number or (held_revision == number and not held[2])) then
+  if held_revision and (held_revision > revision or (held_revision == revision and not held[2])) then
     result = 0
-    if is_due and held_revision == number then
+    if is_due and held_revision == revision then
       redis.call('HDEL', entry, 'told')
     elseif is_due then
-      redis.call('HSET', entry, 'told', revision)
+      redis.call('HSET', entry, 'told', string.format('%.0f', revision))
     end
   elseif is_strange or not held_revision and not held[4] and (held[3] or redis.call('EXISTS', entry) == 0) then
     -- Something newer may have been here and gone. Without an entry nobody is misled; the
@@ -112,7 +111,7 @@ local function publish(content, task_id, key, id, of_type, revision, created_ms,
     -- Neither Postgres nor Redis had anything: it is not pending, either.
     local is_new = previous == 0 and held[4]
     change_indexes(name, of_type, key, created_ms, expires_ms, is_new)
-    if not is_due and told < number then
+    if not is_due and told < revision then
       -- Whoever publishes what was filled in here has still to tell of it.
       redis.call('HSET', entry, 'told', string.format('%.0f', told))
     end
