@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
-from affix_server.domain import Attachment, Query, Ref, TextContent
+from affix_server.domain import Attachment, Creation, Deletion, Query, Ref, TextContent
 from affix_server.errors import AttachmentNotFoundError, TaskNotFoundError
 from affix_server.storage.entries import IndexLine, Write
 from affix_server.storage.redis import names
@@ -129,6 +129,23 @@ async def test_what_is_written_while_an_index_is_built_is_in_it(storage: Storage
     assert page is not None
     assert sorted(page.keys) == ["keep", "late", "retype"]
     assert page.total_count == 3
+
+
+async def test_of_what_one_call_of_a_script_has_no_room_for_each_is_published(
+    storage: Storage, task_id: str, redis: Redis
+) -> None:
+    """Many small ones, and a few large ones among them; of a deletion there is nothing to send."""
+    texts = [f"{i} " * (100_000 if i % 30 == 10 else 1) for i in range(90)]
+    refs = [Ref(task_id, f"k{i:02}") for i in range(90)]
+    creations = [Creation(ref, TextContent(text)) for ref, text in zip(refs, texts, strict=True)]
+    await storage.attachments.batch_create(creations, "a")
+    held = [await redis.hmget(names.entry(ref), ["id", "type", "content"]) for ref in refs]
+    assert [content for _, _, content in held] == texts
+    assert {type_ for _, type_, _ in held} == {"text"}
+    assert all(str(id_).startswith("ta-") for id_, _, _ in held)
+    await storage.attachments.batch_delete([Deletion(ref) for ref in refs], "a")
+    held = [await redis.hmget(names.entry(ref), ["content", "deleted"]) for ref in refs]
+    assert {(content, bool(deleted)) for content, deleted in held} == {(None, True)}
 
 
 async def test_scripts_name_the_indexes_as_everybody_does(task_id: str, redis: Redis) -> None:

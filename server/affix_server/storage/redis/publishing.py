@@ -26,8 +26,8 @@ LEASE_TTL_SECONDS = 30
 # From the intent to the commit or its failure: a wait behind one batch, and a time-out.
 WRITE_LASTS_MS = 5_000
 STREAM_LENGTH = 100_000
-# How many writes one call of a script begins or publishes: others have their turn in between.
-_AT_ONCE = 32
+# How many writes one call of a script begins or publishes, and of about how much: others have their turn in between.
+_AT_ONCE, _CHARACTERS_AT_ONCE = 32, 256 * 1024
 # The place of each type's index among all indexes of a task, counted from 1 as in Lua; 0 is none of them.
 TYPE_PLACE = {type_: 2 + number for number, type_ in enumerate(names.TYPES)}
 # For scripts: when something expires that does not.
@@ -119,11 +119,16 @@ async def put_all(
     Each comes with the token of a lease, and is told of if nobody has and it says how; if it `waits`, not before the
     write before it has been told of. Returns for each what put.lua does. Raises CacheUnavailableError.
     """
-    calls = [entries[start : start + _AT_ONCE] for start in range(0, len(entries), _AT_ONCE)]
-    puts = [
-        PUT((names.INTENTS,), int(waits), *(part for one in some for part in _packed(*one, ttl_seconds)))
-        for some in calls
-    ]
+    calls: list[list[str | bytes]] = []
+    room = 0
+    for one in entries:
+        what, content = _packed(*one, ttl_seconds)
+        if room <= 0 or len(calls[-1]) >= 2 * _AT_ONCE:
+            calls.append([])
+            room = _CHARACTERS_AT_ONCE
+        calls[-1] += (what, content)
+        room -= len(content)
+    puts = [PUT((names.INTENTS,), int(waits), *args) for args in calls]
     replies = await client.run((*puts, *followed_by))
     return [result for reply in replies[: len(puts)] for result in reply]
 
