@@ -129,8 +129,8 @@ MUTATIONS = (
         "a list leaves out what was evicted",
         lua(
             cache.PAGE,
-            ("  page[#page + 1] = key\n", "  if entry(ARGV[3] .. key)[1] then\n  page[#page + 1] = key\n"),
-            ("= entry(ARGV[3] .. key)\nend", "= entry(ARGV[3] .. key)\nend\nend"),
+            ("  page[#page + 1] = key\n", "  if entry(ARGV[6] .. key)[1] then\n  page[#page + 1] = key\n"),
+            ("= entry(ARGV[6] .. key)\nend", "= entry(ARGV[6] .. key)\nend\nend"),
         ),
         (lists.an_entry_that_was_evicted_is_in_the_list,),
     ),
