@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -123,6 +124,31 @@ async def test_a_large_read_finds_the_memory_of_the_last_one(
     for _ in range(CALLS):
         await read()
     assert (_pages(counted.service.command.pid) - before) / CALLS < 100
+
+
+async def test_what_calls_leave_behind_is_collected_in_small_parts(
+    counted: Counted, refs: Refs, http: aiohttp.ClientSession
+) -> None:
+    """Each call over gRPC leaves some objects in a circle; to collect 50,000 of them makes callers wait for 40 ms."""
+    (ref,) = refs(1)
+    await counted.wire.call("task.create_attachment", {**ref, **TEXT})
+    collections, collected = await _collections(http, counted)
+    for _ in range(40):
+        await asyncio.gather(*(counted.wire.call("task.get_attachment", ref) for _ in range(64)))
+    now = await _collections(http, counted)
+    assert now[0] > collections
+    assert (now[1] - collected) / (now[0] - collections) < 5_000
+
+
+async def _collections(http: aiohttp.ClientSession, counted: Counted) -> tuple[float, float]:
+    """Return how often the server has collected garbage, and how many objects."""
+    async with http.get(f"{counted.service.url}/metrics") as answer:
+        lines = [line.split() for line in (await answer.text()).splitlines() if line.startswith("python_gc_")]
+    sums = dict.fromkeys(("python_gc_collections_total", "python_gc_objects_collected_total"), 0.0)
+    for name, value in lines:
+        if name.partition("{")[0] in sums:
+            sums[name.partition("{")[0]] += float(value)
+    return sums["python_gc_collections_total"], sums["python_gc_objects_collected_total"]
 
 
 def _pages(pid: int) -> int:
