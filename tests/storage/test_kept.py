@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 
@@ -83,6 +84,25 @@ async def test_a_content_is_sent_once(storage: Storage, task_id: str, redis: Red
         assert list(await storage.attachments.batch_get(refs)) == first
     assert await sent_by(redis) - before < 20 * 2 * 3 * 50 + 10_000
     assert [one.content for one in first] == [content] * 3
+
+
+async def test_what_is_asked_beside_a_content_does_not_send_it_again(
+    storage: Storage, task_id: str, redis: Redis
+) -> None:
+    refs = [Ref(task_id, f"k{number}") for number in range(3)]
+    for ref in refs:
+        await storage.attachments.create(ref, TEXT, "a")
+        await storage.attachments.get(ref)
+    before = await sent_by(redis)
+    for _ in range(10):
+        _, found, _, batch = await asyncio.gather(
+            storage.tasks.get(task_id),
+            asyncio.gather(*(storage.attachments.get(ref) for ref in refs)),
+            storage.tasks.get(task_id),
+            storage.attachments.batch_get(refs),
+        )
+        assert found == batch
+    assert await sent_by(redis) - before < LARGE
 
 
 async def test_what_another_process_writes_is_seen_at_once(storage: Storage, another: Storage, task_id: str) -> None:
