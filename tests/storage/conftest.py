@@ -27,6 +27,17 @@ async def storage(
 
 
 @pytest.fixture
+async def another(
+    storage: Storage, postgres_store: EmbeddedPostgres, valkey_store: EmbeddedValkey
+) -> AsyncIterator[Storage]:
+    """Another process' half, on the same stores, which keeps nothing of what it reads."""
+    assert storage.trust.believed
+    async with AsyncExitStack() as stack:
+        settings = Settings(postgres_dsn=postgres_store.dsn, redis_url=valkey_store.url, read_cache_bytes=0)
+        yield await open_storage(settings, CollectorRegistry(), stack)
+
+
+@pytest.fixture
 async def task_id(storage: Storage) -> str:
     """A task registered for this test alone."""
     written = await storage.tasks.create(NewTask(f"t-{secrets.token_hex(8)}", "a test", 50, "{}"), "storage-tests")

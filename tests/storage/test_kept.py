@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Sequence
 
 import pytest
-from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from affix.v1 import attachments_pb2 as pb
-from affix_cli.embedded import EmbeddedPostgres, EmbeddedValkey
-from affix_server.config import Settings
 from affix_server.domain import (
     Attachment,
     BinaryContent,
@@ -30,7 +26,7 @@ from affix_server.services.answers import Messages, Serialized
 from affix_server.storage.redis import names
 from affix_server.storage.redis.hashes import READ, entry_fields
 from affix_server.storage.redis.kept import KeptEntries
-from affix_server.stores import Storage, open_storage
+from affix_server.stores import Storage
 
 LARGE = 256 * 1024
 TEXT = MarkdownContent('a line with "quotes", ümläuts and 🧪\n' * (LARGE // 30))
@@ -41,17 +37,6 @@ CONTENTS: list[Content] = [
     UrlContent("https://example.com/" + "u" * 1000),
     BinaryContent("image/png", 1_000_000),
 ]
-
-
-@pytest.fixture
-async def another(
-    storage: Storage, postgres_store: EmbeddedPostgres, valkey_store: EmbeddedValkey
-) -> AsyncIterator[Storage]:
-    """Another process' half, on the same stores."""
-    assert storage.trust.believed
-    async with AsyncExitStack() as stack:
-        settings = Settings(postgres_dsn=postgres_store.dsn, redis_url=valkey_store.url)
-        yield await open_storage(settings, CollectorRegistry(), stack)
 
 
 async def sent_by(redis: Redis) -> int:

@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable
 
 import pytest
-from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
-from affix_cli.embedded import EmbeddedPostgres, EmbeddedValkey
-from affix_server.config import Settings
 from affix_server.domain import Attachment, AttachmentType, Query, Ref, TextContent, UrlContent
 from affix_server.printing import PrintedPage
 from affix_server.storage.redis import kept_pages, names
 from affix_server.storage.redis.hashes import READ
 from affix_server.storage.redis.kept import KeptEntries
 from affix_server.storage.redis.kept_pages import KeptPages
-from affix_server.stores import Storage, open_storage
+from affix_server.stores import Storage
 
 TEXT = "t" * 2000
-
-
-@pytest.fixture
-async def another(
-    storage: Storage, postgres_store: EmbeddedPostgres, valkey_store: EmbeddedValkey
-) -> AsyncIterator[Storage]:
-    """Another process' half, on the same stores, which keeps nothing."""
-    assert storage.trust.believed
-    async with AsyncExitStack() as stack:
-        settings = Settings(postgres_dsn=postgres_store.dsn, redis_url=valkey_store.url, read_cache_bytes=0)
-        yield await open_storage(settings, CollectorRegistry(), stack)
 
 
 async def agreed(storage: Storage, another: Storage, query: Query) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from affix_server.domain import Ref
-from affix_server.storage.entries import Entry, Pending, TaskEntry, Tombstone
+from affix_server.storage.entries import Entry, Pending, TaskEntry, Tombstone, ref_of
 from affix_server.storage.events import Change
 from affix_server.storage.redis import names
 from affix_server.storage.redis.client import RedisClient, Script
@@ -74,7 +74,7 @@ class PendingWrites:
         marks: Sequence[str | int],
         change: Change,
     ) -> bool:
-        ref = entry.ref if isinstance(entry, Tombstone) else Ref(entry.task_id, entry.key)
+        ref = ref_of(entry)
         keys = [names.entry(ref), names.task(ref.task_id), names.pending(ref.task_id)]
         place = (ref.key, *index_scores(entry), is_pending, ttl)
         command = PEND(keys, seen.revision, *place, *event_parts(change), *entry_fields(entry), *marks)
