@@ -45,11 +45,8 @@ class CachedEntries:
     async def look(self, ref: Ref) -> Entry | None:
         """Read one entry, whatever its size; None for what Redis does not have."""
         kept = self._kept.find(ref)
-        if kept is not None:
-            replies = await self._client.ask_whether(kept.question, kept.answer)
-            # They may be as expected all the same, if others arrived with them.
-            if replies is None or replies == [kept.revision_text]:
-                return kept
+        if kept is not None and await self._client.ask_whether(kept.question, kept.answer) is None:
+            return kept
         values = await self._client.ask(("HMGET", names.entry(ref), *READ))
         try:
             entry = _parse_values(ref, values)

@@ -182,7 +182,7 @@ class Connection(asyncio.Protocol):
                     else:
                         replies.append(reply)
                         if len(replies) == asked.count:
-                            self._answer(replies, now, late)
+                            self._answer(None if _are_all(asked.expected, replies) else replies, now, late)
         except (hiredis.ProtocolError, IndexError):
             self._give_up(ConnectionLostError("unintelligible reply"))
         if self._held_back:
@@ -281,3 +281,15 @@ def _packed(command: Command) -> bytes:
     # hiredis' stub means "a tuple of one" where it says tuple[...].
     packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]
     return packed
+
+
+def bulk_string(text: bytes) -> bytes:
+    """Return a string as Redis sends it (RESP: https://redis.io/docs/latest/develop/reference/protocol-spec/)."""
+    return b"$%d\r\n%b\r\n" % (len(text), text)
+
+
+def _are_all(expected: bytes | None, replies: Sequence[Reply]) -> bool:
+    """Tell whether replies that had to be parsed, since they came in pieces or behind others, are as expected."""
+    if expected is None or not all(isinstance(reply, bytes) for reply in replies):
+        return False
+    return b"".join(map(bulk_string, replies)) == expected

@@ -20,14 +20,14 @@ from affix_server.domain import (
 )
 from affix_server.storage.limits import content_size
 from affix_server.storage.redis import names
+from affix_server.storage.redis.connection import bulk_string
 from affix_server.storage.redis.hashes import READ, Values
 
 # A revision belongs to one content of a key, but for a write that Postgres has not seen: what it finds there may show
 # that another id and another time of creation are meant (design/storage.md). Such a one is not kept.
 _REVISION, _PENDING = READ.index("revision"), READ.index("pending")
-# As Redis reads and writes them (RESP: https://redis.io/docs/latest/develop/reference/protocol-spec/).
+# As Redis reads it (RESP: https://redis.io/docs/latest/develop/reference/protocol-spec/).
 _QUESTION = b"*3\r\n$4\r\nHGET\r\n$%d\r\n%b\r\n$8\r\nrevision\r\n"
-_ANSWER = b"$%d\r\n%b\r\n"
 # What is kept of an attachment besides its content, as measured.
 _OVERHEAD_BYTES = 1_000
 
@@ -89,7 +89,7 @@ class KeptEntries:
         if size > self._most_bytes or revision is None or values[_PENDING] is not None:
             return entry
         name = names.entry(Ref(*place)).encode()
-        question, answer = _QUESTION % (len(name), name), _ANSWER % (len(revision), revision)
+        question, answer = _QUESTION % (len(name), name), bulk_string(revision)
         one = Kept(
             *(entry.id, *place, entry.content, sys.intern(entry.created_by)),
             *(entry.created_at, entry.updated_at, entry.revision, entry.expires_at),
