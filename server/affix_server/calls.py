@@ -60,3 +60,9 @@ class Method:
 # (docs/decisions/0005-interceptors-wrap-behaviours.md).
 Interceptor = Callable[[Method, Behavior], Behavior]
 StreamInterceptor = Callable[[Method, StreamBehavior], StreamBehavior]
+
+
+def serialized(answer: Any) -> bytes:
+    """Return an answer as the network takes it: a message's bytes, which it may be already."""
+    data: bytes = answer if isinstance(answer, bytes) else answer.SerializeToString()
+    return data

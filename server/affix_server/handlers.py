@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import grpc
 from google.protobuf.message_factory import GetMessageClass
 
-from affix_server.calls import Behavior, CallContext, Interceptor, Method, StreamBehavior, StreamInterceptor
+from affix_server.calls import Behavior, CallContext, Interceptor, Method, StreamBehavior, StreamInterceptor, serialized
 from affix_server.interceptors.decoding import tolerant_deserializer
 
 # In quotes, because it is generic in the stubs only.
@@ -42,17 +42,11 @@ def method_handlers(descriptor: Any, servicer: object, interceptors: Interceptor
         deserializer = tolerant_deserializer(GetMessageClass(described.input_type))
         if described.server_streaming:
             stream = _stream(method, behavior, interceptors)
-            handlers[method.name] = grpc.unary_stream_rpc_method_handler(stream, deserializer, _serialized)
+            handlers[method.name] = grpc.unary_stream_rpc_method_handler(stream, deserializer, serialized)
         else:
             wrapped = _wrap(method, behavior, interceptors.calls)
-            handlers[method.name] = grpc.unary_unary_rpc_method_handler(wrapped, deserializer, _serialized)
+            handlers[method.name] = grpc.unary_unary_rpc_method_handler(wrapped, deserializer, serialized)
     return handlers
-
-
-def _serialized(answer: Any) -> bytes:
-    """Return an answer as bytes, which it may be already."""
-    data: bytes = answer if isinstance(answer, bytes) else answer.SerializeToString()
-    return data
 
 
 def _wrap(method: Method, behavior: Behavior, interceptors: Sequence[Interceptor]) -> Behavior:

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 
-from affix_server.calls import CallContext, Method, StreamBehavior
+from affix_server.calls import CallContext, Method, StreamBehavior, serialized
 from affix_server.errors import LimitExceededError
 from affix_server.interceptors.rate_limit import caller
 
@@ -97,7 +97,7 @@ class UnsentCap:
         add_done_callback = getattr(context, "add_done_callback", None)
         if add_done_callback is None:
             return response  # Within the process nothing is sent: there HTTP's own port looks after it.
-        data: bytes = response if isinstance(response, bytes) else response.SerializeToString()
+        data = serialized(response)
         if len(data) > _LARGE_BYTES:
             self._wait(len(data), add_done_callback)
         return data

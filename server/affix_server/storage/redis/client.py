@@ -135,10 +135,8 @@ class RedisClient:
         """
         if not commands:
             return []
-        connection = self._connection
         try:
-            if connection is None or not connection.usable:
-                connection = await self._ready()
+            connection = self._at_hand() or await self._ready()
             replies = await connection.send(commands)
             if hiredis.ReplyError in map(type, replies):
                 await self._rerun_unknown_scripts(connection, commands, replies)
@@ -148,10 +146,8 @@ class RedisClient:
 
     async def ask(self, command: Command, weight: int = 0) -> Reply:
         """Run one command, as `pipeline` runs several, and return its reply; for `weight` see Connection.ask."""
-        connection = self._connection
         try:
-            if connection is None or not connection.usable:
-                connection = await self._ready()
+            connection = self._at_hand() or await self._ready()
             reply = await connection.ask(command, weight)
         except (ConnectionLostError, OSError) as fault:
             raise _translated(fault) from None
@@ -161,10 +157,8 @@ class RedisClient:
 
     async def ask_whether(self, question: bytes, answer: bytes, count: int = 1) -> list[Reply] | None:
         """Run commands that need not be parsed, nor what they answer; for both see Connection.ask_whether."""
-        connection = self._connection
         try:
-            if connection is None or not connection.usable:
-                connection = await self._ready()
+            connection = self._at_hand() or await self._ready()
             return await connection.ask_whether(question, answer, count)
         except (ConnectionLostError, OSError) as fault:
             raise _translated(fault) from None
@@ -191,9 +185,12 @@ class RedisClient:
 
     async def _ready(self) -> Connection:
         """Return the connection, made anew if need be: one attempt, shared by all who wait for it."""
-        if self._connection is not None and self._connection.usable:
-            return self._connection
-        return await self._attempts.run("connect", self._connect)
+        return self._at_hand() or await self._attempts.run("connect", self._connect)
+
+    def _at_hand(self) -> Connection | None:
+        """Return the connection if it can be used: most calls need not wait for one."""
+        connection = self._connection
+        return connection if connection is not None and connection.usable else None
 
     async def _connect(self) -> Connection:
         try:
