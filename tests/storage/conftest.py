@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
 
 from affix_cli.embedded import EmbeddedPostgres, EmbeddedValkey
 from affix_server.config import Settings
@@ -42,3 +43,8 @@ async def task_id(storage: Storage) -> str:
     """A task registered for this test alone."""
     written = await storage.tasks.create(NewTask(f"t-{secrets.token_hex(8)}", "a test", 50, "{}"), "storage-tests")
     return written.task.id
+
+
+async def sent_by(redis: Redis) -> int:
+    """Return how many bytes Redis has sent so far."""
+    return int((await redis.info("stats"))["total_net_output_bytes"])

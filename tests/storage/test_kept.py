@@ -27,6 +27,7 @@ from affix_server.storage.redis import names
 from affix_server.storage.redis.hashes import READ, entry_fields
 from affix_server.storage.redis.kept import KeptEntries
 from affix_server.stores import Storage
+from tests.storage.conftest import sent_by
 
 LARGE = 256 * 1024
 TEXT = MarkdownContent('a line with "quotes", ümläuts and 🧪\n' * (LARGE // 30))
@@ -37,11 +38,6 @@ CONTENTS: list[Content] = [
     UrlContent("https://example.com/" + "u" * 1000),
     BinaryContent("image/png", 1_000_000),
 ]
-
-
-async def sent_by(redis: Redis) -> int:
-    """Return how many bytes Redis has sent so far."""
-    return int((await redis.info("stats"))["total_net_output_bytes"])
 
 
 async def found_by(storage: Storage, refs: Sequence[Ref]) -> list[Content | None]:

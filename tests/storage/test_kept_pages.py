@@ -14,6 +14,7 @@ from affix_server.storage.redis.hashes import READ
 from affix_server.storage.redis.kept import KeptEntries
 from affix_server.storage.redis.kept_pages import KeptPages
 from affix_server.stores import Storage
+from tests.storage.conftest import sent_by
 
 TEXT = "t" * 2000
 
@@ -38,11 +39,6 @@ def queries(task_id: str) -> list[Query]:
         Query(task_id, summaries=True),
         Query(task_id, offset=100),
     ]
-
-
-async def sent_by(redis: Redis) -> int:
-    """Return how many bytes Redis has sent so far."""
-    return int((await redis.info("stats"))["total_net_output_bytes"])
 
 
 async def test_a_page_that_stays_the_same_is_sent_twice(storage: Storage, task_id: str, redis: Redis) -> None:

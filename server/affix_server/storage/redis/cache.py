@@ -50,9 +50,10 @@ _WEIGHT = 50
 
 
 class Cache(CachedEntries):
-    """What Redis knows of attachments: entries and indexes. Each method but `build_index` is one round trip.
+    """What Redis knows of attachments: entries and indexes.
 
-    Every method raises CacheUnavailableError.
+    Each method but `build_index` is one round trip, and a read of what was kept and has changed one more. Every method
+    raises CacheUnavailableError.
     """
 
     def __init__(

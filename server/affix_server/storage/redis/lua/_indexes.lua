@@ -17,6 +17,15 @@ local function forget_indexes(task)
   redis.call('DEL', unpack(indexes_of(task)))
 end
 
+-- Keeps the indexes that are whole for as long as it takes: of what is pending nothing is to be forgotten.
+local function keep_indexes(task)
+  for _, index in ipairs(indexes_of(task)) do
+    if redis.call('ZSCORE', index, '') then
+      redis.call('PERSIST', index)
+    end
+  end
+end
+
 -- Notes that a key is in an index; tells whether that is whole and lacked it.
 local function note(index, score, key)
   local complete = redis.pcall('ZSCORE', index, '')

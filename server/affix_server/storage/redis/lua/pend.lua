@@ -35,10 +35,6 @@ else
   redis.call('ZREM', 'cb:expiring', ARGV[TELL + 3] .. ':' .. ARGV[2])
 end
 change_indexes(KEYS[2], ARGV[3], ARGV[2], ARGV[4], ARGV[5])
-for _, index in ipairs(indexes_of(KEYS[2])) do
-  if redis.call('ZSCORE', index, '') then
-    redis.call('PERSIST', index)
-  end
-end
+keep_indexes(KEYS[2])
 tell(TELL)
 return 1

@@ -23,8 +23,7 @@ if ARGV[result] and not as_seen(KEYS[2], ARGV[result], ARGV[result + 1]) then
 end
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], unpack(ARGV, 4, result - 1))
-local indexes = indexes_of(KEYS[1])
-for _, index in ipairs(indexes) do
+for _, index in ipairs(indexes_of(KEYS[1])) do
   local begun = redis.pcall('ZSCORE', index, ARGV[2])
   if begun and not begun.err then
     redis.call('ZREMRANGEBYSCORE', index, '+inf', '+inf')
@@ -38,11 +37,7 @@ if ARGV[result] then
   redis.call('HSET', KEYS[2], unpack(ARGV, result + 5 + EVENT))
   redis.call('SADD', KEYS[3], ARGV[result + 1])
   change_indexes(KEYS[1], ARGV[result + 2], ARGV[result + 1], ARGV[result + 3], ARGV[result + 4])
-  for _, index in ipairs(indexes) do
-    if redis.call('ZSCORE', index, '') then
-      redis.call('PERSIST', index)
-    end
-  end
+  keep_indexes(KEYS[1])
   tell(result + 5)
 end
 return 1
