@@ -112,7 +112,7 @@ async def test_a_database_that_cannot_hold_all_text(stores: Mapping[str, str], c
 
 
 def test_more_processes_than_postgres_takes(stores: Mapping[str, str]) -> None:
-    assert "processes use up to 704" in broken("postgres.connections", **stores, AFFIX_WORKERS="64")
+    assert "processes use up to 832" in broken("postgres.connections", **stores, AFFIX_WORKERS="64")
 
 
 @pytest.fixture

@@ -38,6 +38,24 @@ async def test_writes_of_one_key_keep_their_order(storage: Storage, task_id: str
     assert (await storage.attachments.get(ref)).content == TextContent("19")
 
 
+async def test_small_writes_do_not_wait_for_large_ones(
+    storage: Storage, task_id: str, postgres: asyncpg.Connection
+) -> None:
+    """Nor do large ones for the one before: whoever is at work on that is held up here by a lock on its row."""
+    slow, fast, small = (Ref(task_id, key) for key in ("slow", "fast", "small"))
+    await storage.attachments.create(slow, TextContent("old"), "a")
+    async with postgres.transaction():
+        await postgres.execute("SELECT FROM task_attachments WHERE task_id = $1 FOR UPDATE", task_id)
+        held_up = asyncio.create_task(storage.attachments.create(slow, TextContent("x" * 100_000), "a"))
+        blocked = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid)))"
+        while not await postgres.fetchval(blocked):
+            await postgres.execute("SELECT pg_stat_clear_snapshot()")
+        await storage.attachments.create(fast, TextContent("y" * 100_000), "a")
+        await storage.attachments.create(small, TextContent("z"), "a")
+        assert not held_up.done()
+    assert (await held_up).key == "slow"
+
+
 async def test_a_write_that_postgres_refuses_does_not_take_others_with_it(storage: Storage, task_id: str) -> None:
     """Validation lets no such write through; the storage behind it must stand it all the same."""
     good, bad = Ref(task_id, "good"), Ref(task_id, "bad")

@@ -9,14 +9,13 @@ import asyncpg
 
 from affix_cli.checks.findings import Finding, clock, ok, problem
 from affix_server.config import Settings
-from affix_server.storage.postgres.database import describe
+from affix_server.storage.postgres.database import CONNECTIONS, describe
 from affix_server.storage.postgres.migrate import migrations, missing_migrations
 
 _CONNECT_SECONDS = 5.0
 _OLDEST = 14
 _TABLES = ("tasks", "task_attachments", "redis_doubts")
 _RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
-_CONNECTIONS_A_PROCESS = 11
 
 # In quotes, because it is generic in the stubs only.
 _Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -84,7 +83,7 @@ async def _durability(connection: _Connection) -> list[Finding]:
 
 async def _connections(connection: _Connection, settings: Settings) -> Finding:
     most = int(await connection.fetchval("SHOW max_connections"))
-    needed = settings.workers * _CONNECTIONS_A_PROCESS
+    needed = settings.workers * CONNECTIONS
     if most < needed:
         what = f"takes {most} connections; {settings.workers} processes use up to {needed}"
         return problem("postgres.connections", what, "raise max_connections, or lower AFFIX_WORKERS")

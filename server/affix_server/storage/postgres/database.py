@@ -39,6 +39,9 @@ _STORE_FAULTS = (
 )
 # Of two clocks that run apart by a millionth or so, after which a step of one of them has to be noticed, too.
 _OFFSET_HOLDS_US = 10_000_000
+# Connections: those for group commits, which are beside the pool, and all that a process has.
+_POOL_SIZE, COMMITS_AT_A_TIME = 10, 3
+CONNECTIONS = _POOL_SIZE + COMMITS_AT_A_TIME
 _CLOCK = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
 
@@ -50,7 +53,7 @@ def statement(name: str) -> str:
 class Database:
     """Connections behind a circuit breaker. Callers wait for a free one as long as a statement may take.
 
-    Group commits have one of their own, so that no reads keep them waiting
+    Group commits have their own, so that no reads keep them waiting
     (docs/decisions/0035-what-a-write-costs.md).
 
     Every method raises StorageUnavailableError when Postgres cannot be reached,
@@ -113,7 +116,7 @@ class Database:
         return await self._asked(self._pool, work, 1)
 
     async def commit(self, work: Work[V], weight: int) -> V:
-        """Do work on the connection of the group commits; a failure counts `weight` times, for as many callers."""
+        """Do work on a connection of the group commits; a failure counts `weight` times, for as many callers."""
         self._circuit.check()
         return await self._asked(self._commits, work, weight)
 
@@ -204,16 +207,16 @@ def _is_closed(connection: Connection) -> bool:
 
 
 async def open_database(
-    dsn: str, circuit: Circuit, *, operation_timeout: float, size: int = 10, spans: Spans | None = None
+    dsn: str, circuit: Circuit, *, operation_timeout: float, size: int = _POOL_SIZE, spans: Spans | None = None
 ) -> Database:
-    """Connect to Postgres, with `size` connections at most and the one of the group commits.
+    """Connect to Postgres, with `size` connections at most and those of the group commits.
 
     Raises StartError if that fails.
     """
     timeout = operation_timeout
     pool = await _open_pool(dsn, timeout, max_size=size)
     try:
-        commits = await _open_pool(dsn, timeout, max_size=1, init=_plan_once, reset=_leave)
+        commits = await _open_pool(dsn, timeout, max_size=COMMITS_AT_A_TIME, init=_plan_once, reset=_leave)
     except StartError:
         pool.terminate()
         raise
