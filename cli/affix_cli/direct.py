@@ -34,9 +34,12 @@ class Direct(Bounded):
     def __init__(self, connections: Connections) -> None:
         """Begin without a request."""
         super().__init__(connections)
-        # What has arrived and is not taken, and how much there has to be of it before it can be.
+        # What has arrived behind the request that is being answered.
         self._held = bytearray()
-        self._needed = 0
+        # The request whose body is arriving, the parts of it that have, and how many bytes have not.
+        self._due: Head | None = None
+        self._parts: list[bytes] = []
+        self._missing = 0
         self._under_way = False
         self._answering: asyncio.Task[None] | None = None
         self._head: Head | None = None
@@ -50,17 +53,14 @@ class Direct(Bounded):
 
     def data_received(self, data: bytes) -> None:
         """Take a request, or what there is of it (asyncio.Protocol)."""
-        if self._answering is None and not self._held and self not in self._connections.stalled:
+        if self._due is not None:
+            self._take_part(self._due, data)
+        elif self._answering is None and not self._held and self not in self._connections.stalled:
             self._take(data)
-            return
-        self._held += data
-        if self._answering is not None or self in self._connections.stalled:
+        else:
+            self._held += data
             if len(self._held) > _AHEAD_BYTES and self._transport is not None:
                 self._transport.pause_reading()
-        elif len(self._held) >= self._needed:
-            self._take_held()
-        else:
-            self._heard = self._connections.loop.time()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection; a request that is being carried out still is (asyncio.Protocol)."""
@@ -103,21 +103,35 @@ class Direct(Bounded):
         if head is None or head.length > self._connections.posts.max_body_bytes:
             self._hand_over(data)
             return
-        self._stop_receiving()
-        if not self._under_way:
-            self._under_way = True
-            self._connections.in_flight.begin()
+        self._under_way = True
+        self._connections.in_flight.begin()
         begins = ends + len(END)
         size = begins + head.length
         if len(data) < size:
-            self._held += data
-            self._needed = size
+            self._due, self._parts, self._missing = head, [data[begins:]], size - len(data)
+            self._stop_receiving()
             self._expect()
             return
         if len(data) > size:
             self._held += memoryview(data)[size:]
-            self._needed = 0
-        self._answering = self._connections.loop.create_task(self._answer(head, data[begins:size]))
+        self._begin(head, data[begins:size])
+
+    def _take_part(self, head: Head, data: bytes) -> None:
+        """Take more of a body, and begin to answer when there is all of it."""
+        if len(data) < self._missing:
+            self._parts.append(data)
+            self._missing -= len(data)
+            self._heard = self._connections.loop.time()
+            return
+        self._parts.append(data[: self._missing])
+        self._held += memoryview(data)[self._missing :]
+        body = b"".join(self._parts)
+        self._due, self._parts = None, []
+        self._begin(head, body)
+
+    def _begin(self, head: Head, body: bytes) -> None:
+        self._stop_receiving()
+        self._answering = self._connections.loop.create_task(self._answer(head, body))
 
     async def _answer(self, head: Head, body: bytes) -> None:
         if head is not self._head:
@@ -177,7 +191,7 @@ class Direct(Bounded):
 
     def _look_whether_idle(self) -> None:
         left = KEEPALIVE_SECONDS
-        if self._answering is None and not self._held:
+        if self._answering is None and self._due is None and not self._held:
             left -= self._connections.loop.time() - self._heard
         if left <= 0:
             self.close_idle()
