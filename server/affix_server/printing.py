@@ -1,4 +1,4 @@
-"""Attachments to the text of JSON-RPC results, for a JSON-RPC side in this process.
+"""Attachments, and what a create says, to the text of JSON-RPC results, for a JSON-RPC side in this process.
 
 To make a message, only to read it again next door, costs more than all else that a read does. What is printed here
 reads like what shim/affix_shim/results.py prints of messages: both are held to the same tests
@@ -8,6 +8,7 @@ reads like what shim/affix_shim/results.py prints of messages: both are held to 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 from msgspec import UNSET, Raw, Struct, UnsetType
 from msgspec.json import Encoder
@@ -15,6 +16,7 @@ from msgspec.json import Encoder
 from affix_server.domain import (
     Attachment,
     AttachmentType,
+    Created,
     JsonContent,
     KeptAttachment,
     MarkdownContent,
@@ -48,12 +50,51 @@ class _Line(Struct, rename="camel", gc=False):
     revision: int | UnsetType
 
 
+class _Stored(Struct, rename="camel", gc=False):
+    """What is told of what has been stored."""
+
+    id: str
+    task_id: str
+    key: str
+    type: AttachmentType
+    created_at: str
+    expires_at: str | UnsetType
+    revision: int | UnsetType
+    durability: Literal["pending"] | UnsetType
+
+
 class _Rest(Struct, rename="camel", gc=False):
     """What is told of a page beside its attachments."""
 
     total_count: int
     has_more: bool
     degraded: bool | UnsetType
+
+
+class PrintedCreated:
+    """The answer to a create; `durability` only where it is not committed."""
+
+    __slots__ = ("_created",)
+
+    def __init__(self, created: Created) -> None:
+        """Print this one."""
+        self._created = created
+
+    def printed(self, *, with_revision: bool) -> bytes:
+        """Return the text of the result."""
+        one = self._created
+        return _encode(
+            _Stored(
+                one.id,
+                one.task_id,
+                one.key,
+                one.type,
+                format_ms(one.created_at),
+                UNSET if one.expires_at is None else format_ms(one.expires_at),
+                one.revision if with_revision else UNSET,
+                "pending" if one.pending else UNSET,
+            )
+        )
 
 
 class PrintedAttachment:

@@ -22,6 +22,13 @@ _SMALL_BYTES: Final = 64 * 1024
 _FEW_DIGITS: Final = 9
 # `"url":0,` is the shortest member of a creation that could be given again without being refused for its type.
 _SHORTEST_REPEAT: Final = 8
+_REVISION_ASKED: Final = len(',"withRevision":true')
+_QUOTE: Final = ord('"')
+# Where a creation of a type has its content, and how much there is around that and its names.
+_CONTENTS: Final = {
+    type_: (name, len(f'{{"taskId":"","key":"","type":"{type_}","{name}":}}'))
+    for type_, name in (("json", "value"), ("markdown", "content"), ("text", "content"), ("url", "url"))
+}
 
 
 class Typed(Protocol):
@@ -174,15 +181,14 @@ def _list_has_repeats(params: ListAttachments, text: Raw) -> bool:
 
 def _create_has_repeats(params: CreateAttachment, text: Raw) -> bool:
     """Tell also whether the content is not what the type needs."""
-    name = {"json": "value", "url": "url"}.get(params.type, "content")
+    name, frame = _CONTENTS[params.type]
     content: Raw = getattr(params, name)
     size = len(params.value) + len(params.content) + len(params.url)
-    if not len(content) or len(content) != size or (params.type != "json" and memoryview(content)[0] != ord('"')):
+    if not len(content) or len(content) != size or (params.type != "json" and memoryview(content)[0] != _QUOTE):
         return True
-    known = len(f'{{"taskId":"","key":"","type":"{params.type}","{name}":}}') + size
-    known += (
-        len(params.task_id.encode()) + len(params.key.encode()) + params.with_revision * len(',"withRevision":true')
-    )
+    names = params.task_id + params.key
+    known = frame + size + (len(names) if names.isascii() else len(names.encode()))
+    known += params.with_revision * _REVISION_ASKED
     # What is left are blanks, escapes, or a member given again.
     return len(text) - known >= _SHORTEST_REPEAT
 

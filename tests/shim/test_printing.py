@@ -17,6 +17,7 @@ from affix_server.domain import (
     AttachmentType,
     BinaryContent,
     Content,
+    Created,
     JsonContent,
     MarkdownContent,
     Page,
@@ -25,7 +26,7 @@ from affix_server.domain import (
     TextContent,
     UrlContent,
 )
-from affix_server.printing import PrintedAttachment, PrintedBatch, PrintedPage
+from affix_server.printing import PrintedAttachment, PrintedBatch, PrintedCreated, PrintedPage
 from affix_server.services.answers import Messages
 from affix_shim import results
 from affix_shim.results import Options
@@ -84,6 +85,20 @@ def _options(with_revision: bool) -> Options:
 def test_an_attachment(one: Attachment, with_revision: bool) -> None:
     of_message = _encode(results.get_attachment(codec.encode_got(one), _options(with_revision)))
     assert PrintedAttachment(one).printed(with_revision=with_revision) == of_message
+
+
+@given(
+    one=st.builds(
+        Created,
+        type=st.sampled_from(AttachmentType),
+        pending=st.booleans(),
+        **{name: _common[name] for name in ("id", "task_id", "key", "created_at", "revision", "expires_at")},
+    ),
+    with_revision=st.booleans(),
+)
+def test_what_a_create_says(one: Created, with_revision: bool) -> None:
+    of_message = _encode(results.create_attachment(codec.encode_created(one), _options(with_revision)))
+    assert PrintedCreated(one).printed(with_revision=with_revision) == of_message
 
 
 @given(

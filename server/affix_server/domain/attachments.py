@@ -1,7 +1,7 @@
 """Attachments: what they are, and what may be asked of them.
 
-What a read makes a hundred of is a msgspec.Struct: to make one takes a tenth of the time that a frozen dataclass takes
-(docs/decisions/0033-what-a-read-may-cost.md).
+What a read makes a hundred of, or a write one, is a msgspec.Struct: to make one takes a tenth of the time that a frozen
+dataclass takes (docs/decisions/0033-what-a-read-may-cost.md).
 """
 
 from __future__ import annotations
@@ -150,8 +150,7 @@ class Deletion(NamedTuple):
     condition: Condition = ALWAYS
 
 
-@dataclass(frozen=True, slots=True)
-class Created:
+class Created(Struct, frozen=True, gc=False):
     """The identity of what a create stored; `pending` if only Redis has it yet."""
 
     id: str
@@ -164,8 +163,7 @@ class Created:
     expires_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Deleted:
+class Deleted(Struct, frozen=True, gc=False):
     """What a delete removed; `pending` if only Redis knows of it yet."""
 
     id: str

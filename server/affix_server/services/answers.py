@@ -7,12 +7,16 @@ from typing import Any, Protocol
 
 from affix.v1 import attachments_pb2 as pb
 from affix_server import codec
-from affix_server.domain import Attachment, KeptAttachment, Page, Ref
-from affix_server.printing import PrintedAttachment, PrintedBatch, PrintedPage
+from affix_server.domain import Attachment, Created, KeptAttachment, Page, Ref
+from affix_server.printing import PrintedAttachment, PrintedBatch, PrintedCreated, PrintedPage
 
 
 class Answers(Protocol):
-    """Makes the answers to reads of attachments."""
+    """Makes the answers to what is asked most of attachments."""
+
+    def created(self, created: Created) -> Any:
+        """Answer a create."""
+        ...
 
     def got(self, attachment: Attachment) -> Any:
         """Answer a get."""
@@ -29,6 +33,10 @@ class Answers(Protocol):
 
 class Messages:
     """Answers with protobuf messages."""
+
+    def created(self, created: Created) -> pb.CreateAttachmentResponse:
+        """See Answers."""
+        return codec.encode_created(created)
 
     def got(self, attachment: Attachment) -> pb.GetAttachmentResponse:
         """See Answers."""
@@ -71,6 +79,10 @@ def _as_got(attachment: Attachment) -> bytes:
 
 class Texts:
     """Answers with what prints itself as the text of a JSON-RPC result."""
+
+    def created(self, created: Created) -> PrintedCreated:
+        """See Answers."""
+        return PrintedCreated(created)
 
     def got(self, attachment: Attachment) -> PrintedAttachment:
         """See Answers."""

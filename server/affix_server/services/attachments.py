@@ -67,7 +67,7 @@ class AttachmentServicer:
 
     async def CreateAttachment(  # noqa: N802 - gRPC's name
         self, request: pb.CreateAttachmentRequest, context: CallContext
-    ) -> pb.CreateAttachmentResponse:
+    ) -> Any:
         """Store an attachment."""
         checks = Checks()
         creation = self._creation(request, checks)
@@ -76,7 +76,7 @@ class AttachmentServicer:
         await self._access.write(context, request.task_id)
         where, expires_at = (creation.ref, creation.content), creation.expires_at
         created = await self._attachments.create(*where, instance, creation.condition, expires_at)
-        return codec.encode_created(created)
+        return self._answers.created(created)
 
     async def GetAttachment(  # noqa: N802
         self, request: pb.GetAttachmentRequest, context: CallContext
