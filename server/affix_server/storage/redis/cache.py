@@ -12,10 +12,10 @@ from affix_server.storage.entries import CachedPage, Entry, IndexLine, ref_of
 from affix_server.storage.redis import names
 from affix_server.storage.redis.cached_entries import ENTRIES, CachedEntries
 from affix_server.storage.redis.client import RedisClient, Script, accept
-from affix_server.storage.redis.connection import Command, Reply
+from affix_server.storage.redis.connection import Command, Reply, packed
 from affix_server.storage.redis.hashes import parse_read, parse_summary
 from affix_server.storage.redis.kept import KeptEntries
-from affix_server.storage.redis.kept_pages import KeptPages
+from affix_server.storage.redis.kept_pages import KeptPages, SettledPage
 from affix_server.storage.redis.publishing import (
     BEGIN,
     DROP,
@@ -36,15 +36,13 @@ from affix_server.storage.redis.publishing import (
 from affix_server.storage.redis.task_marks import TaskMarks, marks, read_marks
 from affix_server.storage.revisions import Revisions
 
-PAGE = Script("_read", "page")
+PAGE, SAME_PAGE = Script("_listing", "_read", "page"), Script("_listing", "same_page")
 INDEX_BEGIN, INDEX_LOAD, FORGET = Script("index_begin"), Script("index_load"), Script("forget")
 OVERTAKE = Script("overtake")
-SCRIPTS = (BEGIN, LEASE, RELEASE, PUT, DROP, ENTRIES, PAGE, INDEX_BEGIN, INDEX_LOAD, FORGET, OVERTAKE)
+SCRIPTS = (BEGIN, LEASE, RELEASE, PUT, DROP, ENTRIES, PAGE, SAME_PAGE, INDEX_BEGIN, INDEX_LOAD, FORGET, OVERTAKE)
 
 # An index is built in one go by one request; what a dead builder left goes away by itself.
 BUILDING_TTL_SECONDS, _SCAN_AT_ONCE = 60, 500
-# What page.lua may tell of an entry.
-_WHOLE, _SUMMARIES, _REVISIONS = "whole", "summary", "revision"
 # An attachment of a page counts as much as one that a batch names, for what there may be to answer at a time.
 _WEIGHT = 50
 
@@ -122,12 +120,10 @@ class Cache(CachedEntries):
         An entry larger than `max_bytes` comes as its size. One round trip, but where a page has changed that had been
         the same twice: then it is one more.
         """
-        if self._pages.is_settled(query):
-            reply = await self._page(query, _REVISIONS, max_bytes, now_ms)
-            known = None if reply is None else self._pages.recognized(query, reply, max_bytes)
-            if known is not None:
-                return CachedPage(reply[0], tuple([one.key for one in known]), tuple(known))
-        reply = await self._page(query, _SUMMARIES if query.summaries else _WHOLE, max_bytes, now_ms)
+        settled = self._pages.settled(query, max_bytes)
+        if settled is not None and (total := await self._same(query, settled, now_ms)) is not None:
+            return CachedPage(total, settled.keys, tuple(settled.entries))
+        reply = await self._page(query, max_bytes, now_ms)
         if reply is None:
             return None
         keys = tuple(key.decode() for key in reply[1::2])
@@ -135,15 +131,32 @@ class Cache(CachedEntries):
         found = await self._whole(refs, reply[2::2], parse_summary if query.summaries else parse_read)
         whole = [one for one in found if isinstance(one, Attachment)]
         if len(whole) == len(found):
-            return CachedPage(reply[0], keys, tuple(self._pages.note(query, whole, reply[2::2])))
+            return CachedPage(reply[0], keys, tuple(self._pages.note(query, whole, reply[2::2], reply[0])))
         return CachedPage(reply[0], keys, tuple(found))
 
-    async def _page(self, query: Query, told: str, max_bytes: int, now_ms: int) -> Reply:
-        """Run page.lua, which tells so much of each entry."""
-        of = [names.index(query.task_id, query.type), names.expiring(query.task_id)]
-        which = (query.offset, query.limit, query.key_prefix, int(query.descending), now_ms)
-        page = PAGE(of, *which, names.entry_prefix(query.task_id), told, max_bytes)
+    async def _page(self, query: Query, max_bytes: int, now_ms: int) -> Reply:
+        """Run page.lua."""
+        whole = (names.entry_prefix(query.task_id), int(query.summaries), max_bytes)
+        page = PAGE(_indexes(query), *_which(query, now_ms), *whole)
         return accept(await self._client.ask(page, query.limit * _WEIGHT))
+
+    async def _same(self, query: Query, page: SettledPage, now_ms: int) -> int | None:
+        """Ask whether a page is still what is there; return how much there is in the list, None if it is not.
+
+        All of its entries are what they were before it was asked for, and after same_page.lua has run: so they were in
+        the list when that found the first and the last with as many from one to the other as there are of them.
+        """
+        ends = (page.keys[0], page.keys[-1], len(page.keys))
+        question = packed(SAME_PAGE(_indexes(query), *_which(query, now_ms), *ends)) + page.question
+        replies = await self._client.ask_whether(question, page.answer, 1 + len(page.keys))
+        if replies is None:
+            return page.total
+        total = page.total_now(replies)
+        if total is None:
+            self._pages.forget(query)
+        else:
+            self._pages.count(query, total)
+        return total
 
     async def build_index(self, task_id: str, chunks: AsyncIterator[Sequence[IndexLine]]) -> bool:
         """Build a task's indexes from what Postgres holds; False if they were lost meanwhile.
@@ -232,3 +245,13 @@ class Cache(CachedEntries):
             lines += (line.created_at, line.key, place, NEVER if line.expires_at is None else line.expires_at)
         (loaded,) = await self._client.run([INDEX_LOAD(names.indexes(task_id), token, self._ttl, int(last), *lines)])
         return bool(loaded)
+
+
+def _indexes(query: Query) -> list[str]:
+    """Return what _listing.lua reads: the index of a list, and what of the task will be gone some time."""
+    return [names.index(query.task_id, query.type), names.expiring(query.task_id)]
+
+
+def _which(query: Query, now_ms: int) -> tuple[str | int, ...]:
+    """Return what both scripts are told of a page."""
+    return (query.offset, query.key_prefix, int(query.descending), now_ms, query.limit)

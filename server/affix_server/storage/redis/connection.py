@@ -113,7 +113,7 @@ class Connection(asyncio.Protocol):
 
         Fails with ConnectionLostError. Cancelling the future does not recall the commands.
         """
-        question = b"".join([_packed(command) for command in commands])
+        question = b"".join([packed(command) for command in commands])
         return self._send(question, len(question), len(commands), [])
 
     def ask(self, command: Command, weight: int = 0) -> asyncio.Future[Reply]:
@@ -121,7 +121,7 @@ class Connection(asyncio.Protocol):
 
         `weight` is how many bytes of questions it counts as, if that is more than it has: for a reply that is long.
         """
-        question = _packed(command)
+        question = packed(command)
         return self._send(question, max(len(question), weight), 1, None)
 
     def ask_whether(self, question: bytes, answer: bytes, count: int = 1) -> asyncio.Future[list[Reply] | None]:
@@ -277,10 +277,11 @@ class Connection(asyncio.Protocol):
                 asked.future.set_exception(fault)
 
 
-def _packed(command: Command) -> bytes:
+def packed(command: Command) -> bytes:
+    """Return a command as Redis reads it."""
     # hiredis' stub means "a tuple of one" where it says tuple[...].
-    packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]
-    return packed
+    text: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]
+    return text
 
 
 def bulk_string(text: bytes) -> bytes:

@@ -78,6 +78,14 @@ class KeptEntries:
             ref for ref, kept in zip(refs, found, strict=True) if kept is None or kept.content_bytes > max_bytes
         ]
 
+    def find_page(self, task_id: str, keys: Sequence[str], max_bytes: int) -> list[Kept] | None:
+        """Return what was kept of a task, if that is all of it, and no content larger than `max_bytes`."""
+        get = self._kept.get
+        found = [get((task_id, key)) for key in keys]
+        known = [kept for kept in found if kept is not None]
+        small = self._largest <= max_bytes or all(kept.content_bytes <= max_bytes for kept in known)
+        return known if small and len(known) == len(keys) else None
+
     def note(self, entry: Attachment, values: Values) -> Attachment:
         """Keep an attachment in place of what was kept of it; return what to answer with."""
         # One text for all of a task: fewer places in memory for each of a batch to be looked up in.

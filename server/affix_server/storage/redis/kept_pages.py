@@ -1,4 +1,4 @@
-"""Pages of lists that have been read twice and were the same: the third time Redis says which revisions they have.
+"""Pages of lists that have been read twice and were the same: the third time Redis is asked whether they still are.
 
 (docs/decisions/0037-contents-are-sent-once.md)
 """
@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
-from affix_server.domain import Attachment, Query, Ref
+from affix_server.domain import Attachment, Query
 from affix_server.storage.redis.connection import Reply
 from affix_server.storage.redis.hashes import Values
 from affix_server.storage.redis.kept import Kept, KeptEntries
@@ -17,6 +17,37 @@ from affix_server.storage.redis.kept import Kept, KeptEntries
 _MOST_PAGES = 2_000
 
 T = TypeVar("T")
+
+
+class _Read(NamedTuple):
+    """A page as it was read: what it held, and how much the whole list."""
+
+    keys: tuple[str, ...]
+    revisions: list[int]
+    total: int
+
+
+class SettledPage(NamedTuple):
+    """A page that is likely to be what is there, with its entries."""
+
+    keys: tuple[str, ...]
+    entries: list[Kept]
+    total: int
+
+    @property
+    def question(self) -> bytes:
+        """What tells, behind same_page.lua, whether the entries are still what is there."""
+        return b"".join([one.question for one in self.entries])
+
+    @property
+    def answer(self) -> bytes:
+        """What Redis says to both if all is as it was."""
+        return b":%d\r\n%b" % (self.total, b"".join([one.answer for one in self.entries]))
+
+    def total_now(self, replies: Sequence[Reply]) -> int | None:
+        """Return how much there is in the list, if replies that are not as expected say that the page is the same."""
+        same = isinstance(replies[0], int) and replies[1:] == [one.revision_text for one in self.entries]
+        return replies[0] if same else None
 
 
 class KeptPages:
@@ -28,41 +59,45 @@ class KeptPages:
     def __init__(self, kept: KeptEntries) -> None:
         """Begin without any."""
         self._kept = kept
-        # The revisions of pages that have been read whole.
+        # The revisions of pages that have been read.
         self._seen: OrderedDict[Query, tuple[int, ...]] = OrderedDict()
-        # Of those that were the same once more, one of the entries that have been kept for them.
-        self._settled: OrderedDict[Query, Ref] = OrderedDict()
+        # Those that were the same once more.
+        self._settled: OrderedDict[Query, _Read] = OrderedDict()
 
-    def is_settled(self, query: Query) -> bool:
-        """Tell whether the page has been the same twice, and is likely to be among what is kept."""
-        ref = self._settled.get(query)
-        if ref is None or self._kept.find(ref) is not None:
-            return ref is not None
-        del self._settled[query]
-        return False
+    def settled(self, query: Query, max_bytes: int) -> SettledPage | None:
+        """Return a page that has been the same twice, if all of it is still kept as it was."""
+        read = self._settled.get(query)
+        if read is None:
+            return None
+        found = self._kept.find_page(query.task_id, read.keys, max_bytes)
+        if found is None or [one.revision for one in found] != read.revisions:
+            del self._settled[query]
+            return None
+        return SettledPage(read.keys, found, read.total)
 
-    def recognized(self, query: Query, reply: Sequence[Reply], max_bytes: int) -> list[Kept] | None:
-        """Return the entries of which page.lua has told key and revision; None if they are not all known."""
-        revisions = reply[2::2]
-        refs = [Ref(query.task_id, key.decode()) for key in reply[1::2]]
-        known, unknown = self._kept.find_all(refs, max_bytes)
-        if not unknown and [one.revision_text for one in known] == revisions:
-            return known
+    def count(self, query: Query, total: int) -> None:
+        """Take note of how much there is in a list by now, of which a page is the same."""
+        read = self._settled.get(query)
+        if read is not None:
+            self._settled[query] = read._replace(total=total)
+
+    def forget(self, query: Query) -> None:
+        """Take note that a page is not what it was."""
         self._settled.pop(query, None)
-        return None
 
-    def note(self, query: Query, entries: Sequence[Attachment], replies: Sequence[Values]) -> Sequence[Attachment]:
+    def note(
+        self, query: Query, entries: Sequence[Attachment], replies: Sequence[Values], total: int
+    ) -> Sequence[Attachment]:
         """Take note of a page that was read whole; return what to answer with."""
         if query in self._settled:
             return entries  # Another call has been here since this one asked.
-        revisions = tuple([one.revision for one in entries])
-        if self._seen.pop(query, None) != revisions:
-            _put(self._seen, query, revisions)
+        revisions = [one.revision for one in entries]
+        if self._seen.pop(query, None) != tuple(revisions):
+            _put(self._seen, query, tuple(revisions))
             return entries
         kept = [self._kept.note(one, values) for one, values in zip(entries, replies, strict=True)]
         if kept and all(isinstance(one, Kept) for one in kept):
-            # The one that makes room first.
-            _put(self._settled, query, Ref(kept[0].task_id, kept[0].key))
+            _put(self._settled, query, _Read(tuple([one.key for one in kept]), revisions, total))
         return kept
 
 

@@ -33,7 +33,9 @@ class TracedRedisClient(RedisClient):
 
     async def ask_whether(self, question: bytes, answer: bytes, count: int = 1) -> list[Reply] | None:
         """See RedisClient."""
-        with self._spans.ask("redis", question.split(b"\r\n", 3)[2].decode()):
+        # The first command: a length before each of its parts.
+        _, _, name, _, first, *_ = question.split(b"\r\n", 5)
+        with self._spans.ask("redis", self._operation((name.decode(), first.decode(errors="replace")))):
             return await super().ask_whether(question, answer, count)
 
     def _operation(self, command: Command) -> str:
