@@ -7,7 +7,7 @@ reads like what shim/affix_shim/results.py prints of messages: both are held to 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Literal
 
 from msgspec import UNSET, Raw, Struct, UnsetType
@@ -24,6 +24,7 @@ from affix_server.domain import (
     Summary,
     TextContent,
     UrlContent,
+    are_all,
 )
 from affix_server.times import format_ms
 
@@ -116,7 +117,7 @@ class PrintedBatch:
 
     __slots__ = ("_found",)
 
-    def __init__(self, found: Iterable[Attachment | None]) -> None:
+    def __init__(self, found: Sequence[Attachment | None]) -> None:
         """Print these, in their order."""
         self._found = found
 
@@ -149,14 +150,11 @@ class PrintedPage:
         return b'{"attachments":[%b],%b' % (attachments, rest)
 
 
-def _texts(found: Iterable[Attachment | Summary | None], *, with_revision: bool) -> list[bytes]:
-    return [
+def _texts(found: Sequence[Attachment | Summary | None], *, with_revision: bool) -> list[bytes]:
+    if not with_revision and are_all(found, KeptAttachment):
         # Most have been printed before, and one call less for each is a tenth of what there is to do for it.
-        one.text
-        if isinstance(one, KeptAttachment) and one.text is not None and not with_revision
-        else _text(one, with_revision=with_revision)
-        for one in found
-    ]
+        return [one.text or one.printed_by(_without_revision) for one in found]
+    return [_text(one, with_revision=with_revision) for one in found]
 
 
 def _text(attachment: Attachment | Summary | None, *, with_revision: bool) -> bytes:

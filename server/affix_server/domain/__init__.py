@@ -30,7 +30,7 @@ from affix_server.domain.events import (
     EventKind,
     Watched,
 )
-from affix_server.domain.kept import KeptAttachment
+from affix_server.domain.kept import KeptAttachment, are_all
 from affix_server.domain.tasks import (
     CountedTask,
     DeletedTask,
@@ -79,4 +79,5 @@ __all__ = [
     "UrlContent",
     "Watched",
     "WrittenTask",
+    "are_all",
 ]

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeGuard, TypeVar
 
 from msgspec.structs import astuple, force_setattr
 
 from affix_server.domain.attachments import Attachment
 
 _FIELDS = len(Attachment.__struct_fields__)
+
+T = TypeVar("T")
+
+
+def are_all(found: Sequence[object], type_: type[T]) -> TypeGuard[Sequence[T]]:
+    """Tell whether all are of a type: they are of one or two as a rule, and to look at each by itself takes longer."""
+    return all(issubclass(one, type_) for one in set(map(type, found)))
 
 
 class KeptAttachment(Attachment, frozen=True, gc=False, eq=False):

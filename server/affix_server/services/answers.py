@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from affix.v1 import attachments_pb2 as pb
 from affix_server import codec
-from affix_server.domain import Attachment, Created, KeptAttachment, Page, Ref
+from affix_server.domain import Attachment, Created, KeptAttachment, Page, Ref, are_all
 from affix_server.printing import PrintedAttachment, PrintedBatch, PrintedCreated, PrintedPage
 
 
@@ -65,12 +65,11 @@ class Serialized(Messages):
 
     def batch(self, refs: Sequence[Ref], found: Sequence[Attachment | None], *, allow_missing: bool) -> Any:
         """See Answers."""
-        kept = [one for one in found if isinstance(one, KeptAttachment)]
-        if allow_missing or len(kept) < len(found):
+        if allow_missing or not are_all(found, KeptAttachment):
             return super().batch(refs, found, allow_missing=allow_missing)
         # The one field of the answer to a get has the number that the attachments of a batch have; messages one behind
         # the other are one with the fields of all (https://protobuf.dev/programming-guides/encoding/#last-one-wins).
-        return b"".join([one.encoded_by(_as_got) for one in kept])
+        return b"".join([one.encoded_by(_as_got) for one in found])
 
 
 def _as_got(attachment: Attachment) -> bytes:

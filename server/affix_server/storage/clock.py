@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeGuard
 
-from affix_server.domain import Attachment
+from affix_server.domain import Attachment, are_all
 
 
 class Clock:
@@ -30,11 +30,11 @@ class Clock:
         return isinstance(entry, Attachment) and not self.has_come(entry.expires_at)
 
     def all_live(self, entries: Sequence[object]) -> TypeGuard[Sequence[Attachment]]:
-        """Tell whether all are such attachments."""
-        for entry in entries:
-            if not isinstance(entry, Attachment) or (entry.expires_at is not None and self.has_come(entry.expires_at)):
-                return False
-        return True
+        """Tell whether all are such attachments, of which most never expire."""
+        if not are_all(entries, Attachment):
+            return False
+        moments = [entry.expires_at for entry in entries]
+        return moments.count(None) == len(moments) or not any(map(self.has_come, moments))
 
     def has_expired(self, entry: object) -> TypeGuard[Attachment]:
         """Tell whether something is an attachment that is still to be deleted."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import cast
 
 from affix_server.domain import (
     Attachment,
@@ -70,10 +71,9 @@ class KeptEntries:
     def find_all(self, refs: Sequence[Ref], max_bytes: int) -> tuple[list[Kept], list[Ref]]:
         """Return what was kept, and of what nothing was, or only a content that is larger than `max_bytes`."""
         found = [*map(self._kept.get, refs)]
-        known = [kept for kept in found if kept is not None]
-        if len(known) == len(refs) and self._largest <= max_bytes:
-            return known, []
-        known = [kept for kept in known if kept.content_bytes <= max_bytes]
+        if all(found) and self._largest <= max_bytes:
+            return cast("list[Kept]", found), []
+        known = [kept for kept in found if kept is not None and kept.content_bytes <= max_bytes]
         return known, [
             ref for ref, kept in zip(refs, found, strict=True) if kept is None or kept.content_bytes > max_bytes
         ]
@@ -82,9 +82,10 @@ class KeptEntries:
         """Return what was kept of a task, if that is all of it, and no content larger than `max_bytes`."""
         get = self._kept.get
         found = [get((task_id, key)) for key in keys]
-        known = [kept for kept in found if kept is not None]
-        small = self._largest <= max_bytes or all(kept.content_bytes <= max_bytes for kept in known)
-        return known if small and len(known) == len(keys) else None
+        if not all(found):
+            return None
+        known = cast("list[Kept]", found)
+        return known if self._largest <= max_bytes or max(kept.content_bytes for kept in known) <= max_bytes else None
 
     def note(self, entry: Attachment, values: Values) -> Attachment:
         """Keep an attachment in place of what was kept of it; return what to answer with."""
