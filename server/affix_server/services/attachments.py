@@ -244,16 +244,15 @@ class AttachmentServicer:
 
 
 def _ref(named: _Named, checks: Checks, path: str = "") -> Ref:
-    checks.task_id(named.task_id, f"{path}task_id")
-    checks.key(named.key, f"{path}key")
-    return Ref(named.task_id, named.key)
+    task_id, key = named.task_id, named.key
+    if not is_plain(task_id, key):
+        checks.task_id(task_id, f"{path}task_id")
+        checks.key(key, f"{path}key")
+    return Ref(task_id, key)
 
 
 def _ref_of(named: pb.GetAttachmentRequest) -> Ref:
     """Return what is asked for. Raises InvalidParamsError."""
-    task_id, key = named.task_id, named.key
-    if is_plain(task_id, key):
-        return Ref(task_id, key)
     checks = Checks()
     ref = _ref(named, checks)
     checks.done()
