@@ -129,10 +129,15 @@ MUTATIONS = (
         "a list leaves out what was evicted",
         lua(
             cache.PAGE,
-            ("  page[#page + 1] = key\n", "  if entry(ARGV[6] .. key)[1] then\n  page[#page + 1] = key\n"),
-            ("= entry(ARGV[6] .. key)\nend", "= entry(ARGV[6] .. key)\nend\nend"),
+            ("  page[#page + 1] = key\n", "  if read(ARGV[6] .. key, limit)[1] then\n  page[#page + 1] = key\n"),
+            ("read(ARGV[6] .. key, limit)\nend", "read(ARGV[6] .. key, limit)\nend\nend"),
         ),
         (lists.an_entry_that_was_evicted_is_in_the_list,),
+    ),
+    Mutation(
+        "a page is taken for the same although its list has grown",
+        lua(cache.SAME_PAGE, (" and count == math.min(tonumber(ARGV[5]), total - offset)", "")),
+        (lists.a_page_is_what_there_is_however_often_it_was_read,),
     ),
     Mutation(
         "pend without compare and set",

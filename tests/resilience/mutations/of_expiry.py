@@ -17,7 +17,7 @@ MUTATIONS = (
     Mutation(
         "what has expired is answered until it is deleted", replaced(Clock, "has_come", lambda *_: False), _GONE_AT_ONCE
     ),
-    Mutation("an index lists what has expired", lua(cache.PAGE, ("if place then", "if false then")), _GONE_AT_ONCE),
+    Mutation("an index lists what has expired", lua(cache.PAGE, ("if rank then", "if false then")), _GONE_AT_ONCE),
     Mutation(
         "what has expired is counted in an index",
         lua(task_cache.TASK_GET, ("- redis.call('ZCOUNT', KEYS[3], 0, ARGV[1])", "")),

@@ -48,6 +48,21 @@ async def an_entry_that_was_evicted_is_in_the_list(world: Pair) -> None:
     assert await keys(world.storage, first.task_id) == ["first", "second"]
 
 
+async def a_page_is_what_there_is_however_often_it_was_read(world: Pair) -> None:
+    """Another server adds to it, and takes from it."""
+    first, second, third = await world.refs("first", "second", "third")
+    await world.put(first, "1")
+    await world.put(second, "2")
+    for _ in range(4):
+        assert await keys(world.storage, first.task_id) == ["first", "second"]
+    await world.put(third, "3", by=world.other)
+    for _ in range(4):
+        assert await keys(world.storage, first.task_id) == ["first", "second", "third"]
+    await world.other.attachments.delete(second, "b")
+    for _ in range(4):
+        assert await keys(world.storage, first.task_id) == ["first", "third"]
+
+
 async def a_page_is_in_order_whatever_was_made_anew(world: Pair) -> None:
     """Its first entry was evicted, and is deleted and made again before it is fetched."""
     first, second = await world.refs("first", "second")
