@@ -7,7 +7,7 @@ from contextlib import aclosing
 from itertools import pairwise
 from typing import TypeGuard
 
-from affix_server.domain import Attachment, Page, Query, Ref, Summary
+from affix_server.domain import Attachment, Page, Query, Ref, Summary, are_all
 from affix_server.errors import (
     AttachmentNotFoundError,
     StorageUnavailableError,
@@ -269,13 +269,11 @@ def _are_as_listed(
 
     If not, it is looked at closely.
     """
-    last = 0
-    for one in reversed(entries) if query.descending else entries:
-        if not isinstance(one, (Attachment, Summary)) or one.created_at < last:
-            return False
-        if one.expires_at is not None and one.is_gone(now_ms):
-            return False
-        if query.type is not None and one.type is not query.type:
-            return False
-        last = one.created_at
-    return True
+    if not (are_all(entries, Attachment) or are_all(entries, Summary)):
+        return False
+    created = [one.created_at for one in entries]
+    return (
+        created == sorted(created, reverse=query.descending)
+        and not any(one.expires_at is not None and one.is_gone(now_ms) for one in entries)
+        and (query.type is None or all(one.type is query.type for one in entries))
+    )
