@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import ClassVar, Final, Literal, Protocol, TypeVar
 
 from google.protobuf.message import Message
-from msgspec import UNSET, DecodeError, Raw, Struct, UnsetType
+from msgspec import UNSET, DecodeError, Raw, Struct, UnsetType, field
 from msgspec.json import Decoder
 
 from affix.v1 import attachments_pb2 as attachments
@@ -24,11 +24,6 @@ _FEW_DIGITS: Final = 9
 _SHORTEST_REPEAT: Final = 8
 _REVISION_ASKED: Final = len(',"withRevision":true')
 _QUOTE: Final = ord('"')
-# Where a creation of a type has its content, and how much there is around that and its names.
-_CONTENTS: Final = {
-    type_: (name, len(f'{{"taskId":"","key":"","type":"{type_}","{name}":}}'))
-    for type_, name in (("json", "value"), ("markdown", "content"), ("text", "content"), ("url", "url"))
-}
 
 
 class Typed(Protocol):
@@ -107,30 +102,71 @@ class ListAttachments(Struct, rename="camel", forbid_unknown_fields=True, gc=Fal
         )
 
 
+class _Json(Struct, gc=False):
+    value: str
+
+
+class _Text(Struct, gc=False):
+    content: str
+
+
+class _Url(Struct, gc=False):
+    url: str
+
+
 class CreateAttachment(Struct, rename="camel", forbid_unknown_fields=True, gc=False):
     """Of task.create_attachment, without conditions and without an end."""
 
-    reads_like_request: ClassVar[bool] = False
+    reads_like_request: ClassVar[bool] = True
+    if_absent: ClassVar[bool] = False
     task_id: str
     key: str
     type: Literal["json", "markdown", "text", "url"]
     value: Raw = Raw()
     content: Raw = Raw()
-    url: Raw = Raw()
+    link: Raw = field(default=Raw(), name="url")
     with_revision: bool = False
+
+    @property
+    def json(self) -> _Json:
+        """The JSON value."""
+        return _Json(str(self.value, "utf-8"))
+
+    @property
+    def text(self) -> _Text:
+        """The text."""
+        return _Text(_string.decode(self.content))
+
+    @property
+    def markdown(self) -> _Text:
+        """The document."""
+        return self.text
+
+    @property
+    def url(self) -> _Url:
+        """The link."""
+        return _Url(_string.decode(self.link))
+
+    def WhichOneof(self, group: str) -> str | None:  # noqa: N802 - protobuf's
+        """Tell which member of a group is there: what it ends by is not."""
+        return self.type if group == "content" else None
+
+    def HasField(self, _name: str) -> bool:  # noqa: N802
+        """Tell that there is nothing else."""
+        return False
 
     def message(self) -> attachments.CreateAttachmentRequest:
         """See Typed."""
         request = attachments.CreateAttachmentRequest(task_id=self.task_id, key=self.key)
         match self.type:
             case "json":
-                request.json.value = str(self.value, "utf-8")
+                request.json.value = self.json.value
             case "markdown":
-                request.markdown.content = _string.decode(self.content)
+                request.markdown.content = self.markdown.content
             case "text":
-                request.text.content = _string.decode(self.content)
+                request.text.content = self.text.content
             case "url":
-                request.url.url = _string.decode(self.url)
+                request.url.url = self.url.url
         return request
 
 
@@ -179,11 +215,24 @@ def _list_has_repeats(params: ListAttachments, text: Raw) -> bool:
     return _strings(text) != strings
 
 
+def _frame(type_: str, name: str) -> int:
+    return len(f'{{"taskId":"","key":"","type":"{type_}","{name}":}}')
+
+
+# Where a creation of a type has its content, and how much there is around that and its names.
+_CONTENTS: Final = {
+    "json": ("value", _frame("json", "value")),
+    "markdown": ("content", _frame("markdown", "content")),
+    "text": ("content", _frame("text", "content")),
+    "url": ("link", _frame("url", "url")),
+}
+
+
 def _create_has_repeats(params: CreateAttachment, text: Raw) -> bool:
     """Tell also whether the content is not what the type needs."""
-    name, frame = _CONTENTS[params.type]
-    content: Raw = getattr(params, name)
-    size = len(params.value) + len(params.content) + len(params.url)
+    member, frame = _CONTENTS[params.type]
+    content: Raw = getattr(params, member)
+    size = len(params.value) + len(params.content) + len(params.link)
     if not len(content) or len(content) != size or (params.type != "json" and memoryview(content)[0] != _QUOTE):
         return True
     names = params.task_id + params.key

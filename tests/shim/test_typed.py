@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import Raw
 
+from affix_server.codec import decode_content
 from affix_shim.methods import METHODS
 from affix_shim.params import open_params
 from affix_shim.typed import Typed
@@ -92,3 +93,14 @@ def test_what_is_taken_is_right(method: str, text: str) -> None:
 @pytest.mark.parametrize("text", ["", "[]", "1", "{}", '"x"', '{"taskId":"t","key":"k","requests":[[[[', "[" * 100_000])
 def test_what_is_no_object_is_left(method: str, text: str) -> None:
     assert taken(method, text) is None
+
+
+@pytest.mark.parametrize("params", [params for method, params in USUAL if method == "task.create_attachment"])
+def test_what_is_taken_in_place_of_a_request_reads_like_it(params: dict[str, Any]) -> None:
+    found: Any = taken("task.create_attachment", json.dumps(params, separators=(",", ":"), ensure_ascii=False))
+    request = found.message()
+    assert decode_content(found) == decode_content(request)
+    assert (found.task_id, found.key, found.if_absent) == (request.task_id, request.key, request.if_absent)
+    for group in ("content", "expiry"):
+        assert found.WhichOneof(group) == request.WhichOneof(group)
+    assert found.HasField("if_revision") == request.HasField("if_revision")
