@@ -2,7 +2,7 @@
 
 To make a message, only to read it again next door, costs more than all else that a read does. What is printed here
 reads like what shim/affix_shim/results.py prints of messages: both are held to the same tests
-(docs/decisions/0032-reads-are-printed-where-they-are-made.md).
+(docs/decisions/0032-answers-are-printed-where-they-are-made.md).
 """
 
 from __future__ import annotations
