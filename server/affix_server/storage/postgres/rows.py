@@ -51,7 +51,7 @@ def content_columns(content: Content | None) -> ContentColumns:
         case JsonContent(value):
             return ("json", value, None, None, None, None)
         case MarkdownContent(text) | TextContent(text):
-            return (content.type.value, None, text, None, None, None)
+            return (content.type, None, text, None, None, None)
         case UrlContent(url):
             return ("url", None, None, url, None, None)
         case BinaryContent(mime_type, size):

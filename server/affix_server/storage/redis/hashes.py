@@ -43,11 +43,13 @@ def entry_fields(entry: Entry) -> Fields:
     """Return names and values, alternating, of an attachment's hash."""
     if isinstance(entry, Tombstone):
         return ["deleted", format_ms(entry.deleted_at), "revision", str(entry.revision)]
+    created = format_ms(entry.created_at)
     return [
         *("id", entry.id, "taskId", entry.task_id, "key", entry.key, "type", entry.content.type),
         *_content_fields(entry.content),
         *("createdBy", entry.created_by),
-        *("createdAt", format_ms(entry.created_at), "updatedAt", format_ms(entry.updated_at)),
+        *("createdAt", created),
+        *("updatedAt", created if entry.updated_at == entry.created_at else format_ms(entry.updated_at)),
         *(() if entry.expires_at is None else ("expiresAt", format_ms(entry.expires_at))),
         *("revision", str(entry.revision)),
     ]

@@ -103,7 +103,7 @@ def index_scores(entry: Entry) -> tuple[str, int, str | int]:
     """Return what _indexes.lua is told: the type, none for a tombstone, and the scores."""
     if isinstance(entry, Tombstone):
         return "", 0, NEVER
-    return entry.content.type.value, entry.created_at, NEVER if entry.expires_at is None else entry.expires_at
+    return entry.content.type, entry.created_at, NEVER if entry.expires_at is None else entry.expires_at
 
 
 async def put_all(
@@ -151,7 +151,7 @@ def _packed(entry: Entry, token: str, telling: Telling | None, ttl_seconds: int)
     else:
         change, trace, told_until = telling
         event = change.event
-        told = (event.type, event.data.decode(), change.kind.value, change.by, change.at)
+        told = (event.type, event.data.decode(), change.kind, change.by, change.at)
         parts = (*written, trace, change.previous_revision, told_until, *told, name, *rest)
     # The elements one by one, which a script gets as so many values, and not as a list of them.
     return msgspec.msgpack.encode(parts)[_ARRAY_HEAD:], content
@@ -195,7 +195,7 @@ def put_task(task: TaskEntry, ttl_seconds: int, token: str, change: Change | Non
 def event_parts(change: Change) -> Parts:
     """Return what _events.lua makes an event of."""
     event = change.event
-    what = (change.kind.value, change.task_id, change.key, change.id, change.type)
+    what = (change.kind, change.task_id, change.key, change.id, change.type)
     return (event.type, event.data, *what, change.by, change.at, event.revision)
 
 
