@@ -16,6 +16,9 @@ from tests.resilience.inside import database, interposed, postgres_refused, redi
 from tests.resilience.world import GONE, NO_TASK, Pair, keys, read
 from tests.storage.outages import dead, frozen, until
 
+# A watch over Redis that is under way when it is made to hang ends within this.
+_HANGS_WITHIN_SECONDS = 0.3
+
 
 async def a_thawed_redis_is_not_believed_at_once(world: Pair) -> None:
     """What was written past a frozen Redis is what is read when it thaws."""
@@ -138,12 +141,14 @@ async def a_server_that_has_not_looked_does_not_believe(world: Pair) -> None:
     (ref,) = await world.refs("note")
     await world.put(ref, "1")
     hangs = asyncio.Event()
-    with patch.object(world.other.watch, "_keep", hangs.wait), redis_unreachable(world.storage):
-        assert not await world.put(ref, "2")
-        answer = asyncio.create_task(read(world.other, ref))
-        await asyncio.sleep(0.1)
-        hangs.set()
-        assert await answer == "2"
+    with patch.object(world.other.watch, "_keep", hangs.wait):
+        await asyncio.sleep(_HANGS_WITHIN_SECONDS)
+        with redis_unreachable(world.storage):
+            assert not await world.put(ref, "2")
+            answer = asyncio.create_task(read(world.other, ref))
+            await asyncio.sleep(0.1)
+            hangs.set()
+            assert await answer == "2"
 
 
 async def an_answer_that_took_too_long_is_not_given(world: Pair) -> None:
@@ -158,7 +163,7 @@ async def an_answer_that_took_too_long_is_not_given(world: Pair) -> None:
         hangs.set()
 
     with patch.object(world.other.watch, "_keep", hangs.wait):
-        await asyncio.sleep(0.3)  # until it hangs
+        await asyncio.sleep(_HANGS_WITHIN_SECONDS)
         with interposed(world.other.cache, "look", after=write_past):
             assert await read(world.other, ref) == "2"
 
