@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry
 
-from affix_server.domain import Attachment, Query, Ref
+from affix_server.domain import Attachment, Query, Ref, are_all
 from affix_server.storage.entries import CachedPage, Entry, IndexLine, ref_of
 from affix_server.storage.redis import names
 from affix_server.storage.redis.cached_entries import ENTRIES, CachedEntries
@@ -129,9 +129,8 @@ class Cache(CachedEntries):
         keys = tuple(key.decode() for key in reply[1::2])
         refs = [Ref(query.task_id, key) for key in keys]
         found = await self._whole(refs, reply[2::2], parse_summary if query.summaries else parse_read)
-        whole = [one for one in found if isinstance(one, Attachment)]
-        if len(whole) == len(found):
-            return CachedPage(reply[0], keys, tuple(self._pages.note(query, whole, reply[2::2], reply[0])))
+        if are_all(found, Attachment):
+            return CachedPage(reply[0], keys, tuple(self._pages.note(query, found, reply[2::2], reply[0])))
         return CachedPage(reply[0], keys, tuple(found))
 
     async def _page(self, query: Query, max_bytes: int, now_ms: int) -> Reply:

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
-from affix_server.domain import Attachment, Query
+from affix_server.domain import Attachment, Query, are_all
 from affix_server.storage.redis.connection import Reply
 from affix_server.storage.redis.hashes import Values
 from affix_server.storage.redis.kept import Kept, KeptEntries
@@ -60,7 +60,7 @@ class KeptPages:
         """Begin without any."""
         self._kept = kept
         # The revisions of pages that have been read.
-        self._seen: OrderedDict[Query, tuple[int, ...]] = OrderedDict()
+        self._seen: OrderedDict[Query, list[int]] = OrderedDict()
         # Those that were the same once more.
         self._settled: OrderedDict[Query, _Read] = OrderedDict()
 
@@ -92,11 +92,11 @@ class KeptPages:
         if query in self._settled:
             return entries  # Another call has been here since this one asked.
         revisions = [one.revision for one in entries]
-        if self._seen.pop(query, None) != tuple(revisions):
-            _put(self._seen, query, tuple(revisions))
+        if self._seen.pop(query, None) != revisions:
+            _put(self._seen, query, revisions)
             return entries
         kept = [self._kept.note(one, values) for one, values in zip(entries, replies, strict=True)]
-        if kept and all(isinstance(one, Kept) for one in kept):
+        if kept and are_all(kept, Kept):
             _put(self._settled, query, _Read(tuple([one.key for one in kept]), revisions, total))
         return kept
 
